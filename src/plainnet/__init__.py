@@ -1,0 +1,108 @@
+"""plainnet: plain neural networks on tables.
+
+    plainnet.train(model, x, y, loss=…, optimizer=…, epochs=…)     a hand-written PyTorch loop, in one call
+    plainnet.NetClassifier().fit(table, "column")                   classes from a table
+    plainnet.NetRegressor().fit(table, "column")                    numbers from a table
+
+A row of data walks through the folders in this order: ``tables``, ``networks``, ``engines``, ``training``,
+``storage``, ``estimators``, ``evaluation``, ``runs``, ``cli``. The file that bears its folder's name is the one to read first.
+
+Names are imported when they are first used: ``import plainnet`` itself takes milliseconds, torch comes with the first
+network.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from plainnet.engines.job import Epoch
+    from plainnet.errors import (
+        ColumnsChangedError,
+        DataWarning,
+        LossDivergedError,
+        MissingExtraError,
+        ModelFileError,
+        PlainnetError,
+        PlainnetWarning,
+        RunError,
+        SettingError,
+        TableError,
+        TrainingError,
+        TrainingWarning,
+    )
+    from plainnet.estimators.classifier import NetClassifier
+    from plainnet.estimators.load import load
+    from plainnet.estimators.regressor import NetRegressor
+    from plainnet.samples.samples import load_adult
+    from plainnet.settings import EarlyStopping
+    from plainnet.tables.read import read_table
+    from plainnet.tables.schema import Schema
+    from plainnet.training.history import History
+    from plainnet.training.training import train
+
+#: Where each public name lives.
+_HOMES = {
+    "ColumnsChangedError": "errors",
+    "DataWarning": "errors",
+    "EarlyStopping": "settings",
+    "Epoch": "engines.job",
+    "History": "training.history",
+    "LossDivergedError": "errors",
+    "MissingExtraError": "errors",
+    "ModelFileError": "errors",
+    "NetClassifier": "estimators.classifier",
+    "NetRegressor": "estimators.regressor",
+    "PlainnetError": "errors",
+    "PlainnetWarning": "errors",
+    "RunError": "errors",
+    "Schema": "tables.schema",
+    "SettingError": "errors",
+    "TableError": "errors",
+    "TrainingError": "errors",
+    "TrainingWarning": "errors",
+    "load": "estimators.load",
+    "load_adult": "samples.samples",
+    "read_table": "tables.read",
+    "train": "training.training",
+}
+
+__all__ = [
+    "ColumnsChangedError",
+    "DataWarning",
+    "EarlyStopping",
+    "Epoch",
+    "History",
+    "LossDivergedError",
+    "MissingExtraError",
+    "ModelFileError",
+    "NetClassifier",
+    "NetRegressor",
+    "PlainnetError",
+    "PlainnetWarning",
+    "RunError",
+    "Schema",
+    "SettingError",
+    "TableError",
+    "TrainingError",
+    "TrainingWarning",
+    "load",
+    "load_adult",
+    "read_table",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'plainnet' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"plainnet.{_HOMES[name]}"), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,86 @@
+"""What an engine is given (a Job) and what it yields (Epochs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from plainnet.settings import EarlyStopping
+
+__all__ = ["Epoch", "Job", "Loss"]
+
+#: (prediction, target) -> a scalar tensor; or, where rows have weights, (prediction, target, weight).
+Loss = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass over the training rows, as it was.
+
+    Attributes:
+        index: 0 for the first epoch.
+        loss: mean training loss of the epoch, each batch measured before its step, as a hand-written loop records it.
+        validation_loss: loss on the validation rows after the epoch's last step, None without validation rows.
+        learning_rate: of the optimizer's first parameter group, in this epoch's first step.
+        seconds: wall time of this epoch.
+    """
+
+    index: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that has been checked and can start. All tensors are on the network's device.
+
+    Shapes: N training rows, M validation rows.
+
+    Attributes:
+        model: the network, trained in place.
+        x: (N, …) inputs.
+        y: (N, …) targets.
+        loss: (prediction, target) -> scalar, or (prediction, target, weight) where ``weight`` is given.
+        optimizer: steps over the network's parameters.
+        epochs: how many passes over the rows at most.
+        batch_size: rows in a step; N for the full batch.
+        shuffle: draw a new order of the rows for each epoch; a full batch is never shuffled.
+        drop_last: leave out the last, smaller batch of each epoch.
+        seed: of the shuffle.
+        weight: (N,) weight of each row, mean 1; None: all 1.
+        validation: (M, …) inputs, (M, …) targets and (M,) weights or None; None without validation rows.
+        scheduler: a ``torch.optim.lr_scheduler``.
+        scheduler_every: 'epoch' or 'step': when the scheduler steps.
+        stopping: when to stop early, and whether to restore the best weights.
+        clip_grad_norm: largest norm of the whole gradient.
+        closure: the optimizer wants a closure (LBFGS).
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    batch_size: int
+    shuffle: bool = True
+    drop_last: bool = False
+    seed: int = 0
+    weight: Tensor | None = None
+    validation: tuple[Tensor, Tensor, Tensor | None] | None = None
+    scheduler: Any = None
+    scheduler_every: Literal["epoch", "step"] = "epoch"
+    stopping: EarlyStopping | None = None
+    clip_grad_norm: float | None = None
+    closure: bool = False
+
+    @property
+    def is_full_batch(self) -> bool:
+        """Whether one step takes all rows."""
+        return self.batch_size >= len(self.x)

@@ -1,0 +1,1 @@
+"""Estimators: a table  ->  NetClassifier, NetRegressor: the scikit-learn face."""

@@ -1,0 +1,153 @@
+"""NetClassifier: a plain network that predicts classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+from torch import nn
+
+from plainnet.errors import TableError
+from plainnet.estimators.estimators import NetEstimator
+from plainnet.tables.target import ClassTarget
+
+__all__ = ["NetClassifier"]
+
+
+class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
+    """Predict classes of any number and type with a plain network.
+
+    Args:
+        hidden: width of each hidden layer; () is a linear model.
+        activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'.
+        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
+        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine.
+        weight_decay: of AdamW, on weights, not on biases.
+        batch_size: rows in a step; None: 64 … 1 024, by the number of rows.
+        epochs: passes over the rows; None: by the number of rows.
+        patience: epochs without a new best validation loss before stopping; None: train all epochs. The network
+            keeps the weights of its best epoch either way.
+        validation_fraction: share of the rows held out to find the best epoch; None: 0.15, or 0 for at most 64 rows.
+        kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
+        class_weight: None, 'balanced', or {class: weight}.
+        random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        verbose: show a progress bar.
+
+    Attributes:
+        classes_: (C,) the classes, sorted, of the type they came in.
+        network_: the trained ``nn.Sequential``: encoded features -> C logits.
+        schema_: what each column is, and why.
+        history_: the loss of every epoch.
+        n_features_in_: columns of the table.
+        feature_names_in_: their names, where the table had names.
+
+    >>> import plainnet
+    >>> table = {"size": [1.0, 2.0, 3.0, 4.0] * 5, "kind": ["tree", "tree", "house", "house"] * 5}
+    >>> classifier = NetClassifier(hidden=(8,)).fit(table, "kind")
+    >>> classifier.predict({"size": [1.5, 3.5]})
+    array(['tree', 'house'], dtype='<U5')
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (256, 256, 256),
+        activation: str = "silu",
+        dropout: float = 0.05,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.02,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        patience: int | None = None,
+        validation_fraction: float | None = None,
+        kinds: Mapping[str, str] | None = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden=hidden,
+            activation=activation,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            epochs=epochs,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            kinds=kinds,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """The classes, sorted, (C,)."""
+        return self.target_.classes  # type: ignore[union-attr, no-any-return]
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with one pass over further rows, at a constant learning rate.
+
+        Args:
+            X: N rows, as for ``fit``.
+            y: (N,) classes, or the name of their column in X.
+            classes: all classes that will ever come, needed where the first call's rows do not hold them all.
+            sample_weight: (N,) weight of each row.
+
+        Returns:
+            The estimator itself.
+        """
+        self._all_classes = None if classes is None else np.unique(np.asarray(classes))
+        try:
+            return super().partial_fit(X, y, sample_weight)
+        finally:
+            del self._all_classes
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable class of each row, (N,), of the type of ``classes_``."""
+        return self.target_.decode(self._outputs(X)) if hasattr(self, "target_") else self._outputs(X)
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
+        """Return the probability of each class, float32 of shape (N, C), in the order of ``classes_``."""
+        logits = self._outputs(X)
+        logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return logits / logits.sum(axis=1, keepdims=True)
+
+    def _check_y(self, y: Any) -> npt.NDArray[Any]:
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and any(value is None or value != value for value in y):  # noqa: PLR0124 - NaN is not itself
+            raise TableError("y holds missing values: Input y contains NaN. Drop those rows.")
+        check_classification_targets(y)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise TableError("Input y contains NaN or infinity. Drop those rows.")
+        return y
+
+    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> ClassTarget:
+        classes = getattr(self, "_all_classes", None)
+        target = ClassTarget.learn(y if classes is None else classes)
+        if target.n_outputs < 2:  # noqa: PLR2004
+            raise TableError(f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes.")
+        return target
+
+    def _class_weights(self, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        if self.class_weight is None:
+            return None
+        return compute_sample_weight(self.class_weight, y)  # type: ignore[no-any-return]
+
+    def _loss(self) -> nn.Module:
+        return nn.CrossEntropyLoss()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        return tags

@@ -1,0 +1,79 @@
+"""NetRegressor: a plain network that predicts numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, column_or_1d
+from torch import nn
+
+from plainnet.errors import TableError
+from plainnet.estimators.estimators import NetEstimator
+from plainnet.tables.target import NumberTarget
+
+__all__ = ["NetRegressor"]
+
+
+class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
+    """Predict one or several numbers with a plain network.
+
+    Args:
+        hidden: width of each hidden layer; () is a linear model.
+        activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'.
+        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
+        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine.
+        weight_decay: of AdamW, on weights, not on biases.
+        batch_size: rows in a step; None: 64 … 1 024, by the number of rows.
+        epochs: passes over the rows; None: by the number of rows.
+        patience: epochs without a new best validation loss before stopping; None: train all epochs. The network
+            keeps the weights of its best epoch either way.
+        validation_fraction: share of the rows held out to find the best epoch; None: 0.15, or 0 for at most 64 rows.
+        kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
+        random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        verbose: show a progress bar.
+
+    Attributes:
+        network_: the trained ``nn.Sequential``: encoded features -> the standardised target.
+        schema_: what each column is, and why.
+        target_: mean and scale of the target.
+        history_: the loss of every epoch, in squared standard deviations of the target.
+        n_features_in_: columns of the table.
+        feature_names_in_: their names, where the table had names.
+
+    >>> table = {"side": [1.0, 2.0, 3.0, 4.0] * 5, "area": [1.0, 4.0, 9.0, 16.0] * 5}
+    >>> regressor = NetRegressor(hidden=(16,), epochs=300, learning_rate=0.01).fit(table, "area")
+    >>> regressor.predict({"side": [2.0]}).round()
+    array([4.], dtype=float32)
+    """
+
+    def predict(self, X: Any) -> npt.NDArray[np.float32]:
+        """Return the predicted numbers, float32 of shape (N,), or (N, K) where y had K columns."""
+        outputs = self._outputs(X)
+        return self.target_.decode(outputs)  # type: ignore[return-value]
+
+    def _check_y(self, y: Any) -> npt.NDArray[np.float64]:
+        values = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
+        try:
+            values = values.astype(np.float64)
+        except ValueError as error:
+            raise TableError(f"the target has to be numbers, and holds {values.ravel()[0]!r}. For classes use NetClassifier.") from error
+        if values.ndim == 2 and values.shape[1] == 1:  # noqa: PLR2004
+            values = column_or_1d(values, warn=True)
+        if not np.isfinite(values).all():
+            raise TableError("Input y contains NaN or infinity. Drop those rows.")
+        return values
+
+    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> NumberTarget:
+        return NumberTarget.learn(y, weight)
+
+    def _loss(self) -> nn.Module:
+        return nn.MSELoss()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,109 @@
+"""Scores of an estimator on a table, each with the number of rows and beside a baseline that looks at no column.
+
+The metrics are scikit-learn's. The baseline always says the training rows' most frequent class (with their shares as
+probabilities) or their mean: a network that is not better has learnt nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from sklearn import metrics
+
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+
+__all__ = ["Score", "baseline_of", "evaluate"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric on one set of rows.
+
+    Attributes:
+        metric: its name.
+        value: of the network.
+        baseline: of the baseline, on the same rows.
+        rows: how many rows it was measured on.
+        higher_is_better: which way is good.
+    """
+
+    metric: str
+    value: float
+    baseline: float
+    rows: int
+    higher_is_better: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the score as plain values."""
+        return asdict(self)
+
+
+def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
+    """Measure the baseline on the training rows: the share of each class (C,), or the mean (1,) or (K,)."""
+    if isinstance(estimator, NetClassifier):
+        counts = np.array([(y == each).sum() for each in estimator.classes_], dtype=np.float64)
+        return counts / counts.sum()
+    return np.atleast_1d(y.mean(axis=0))
+
+
+def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array, baseline: Array) -> list[Score]:
+    """Score an estimator.
+
+    Args:
+        estimator: fitted.
+        table: N rows.
+        y: (N,) their targets.
+        baseline: what ``baseline_of`` gave for the training rows.
+
+    Returns:
+        For classes: accuracy, balanced accuracy, log-loss, and AUC (one against the rest, averaged over the classes)
+        where the rows hold every class. For numbers: RMSE and MAE in the target's unit, R² where the target varies.
+    """
+    if isinstance(estimator, NetClassifier):
+        return _class_scores(estimator, table, y, baseline)
+    return _number_scores(estimator.predict(table), y, baseline)
+
+
+def _class_scores(estimator: NetClassifier, table: pl.DataFrame, y: Array, shares: Array) -> list[Score]:
+    codes = estimator.target_.encode(y)
+    found = estimator.predict_proba(table).astype(np.float64)
+    found /= found.sum(axis=1, keepdims=True)
+    guessed = np.tile(shares, (len(y), 1))
+    labels = np.arange(len(shares))
+
+    def accuracy(p: Array) -> float:
+        return float(metrics.accuracy_score(codes, p.argmax(axis=1)))
+
+    def balanced_accuracy(p: Array) -> float:
+        hits = p.argmax(axis=1) == codes
+        return float(np.mean([hits[codes == code].mean() for code in np.unique(codes)]))
+
+    def log_loss(p: Array) -> float:
+        return float(metrics.log_loss(codes, p, labels=labels))
+
+    def auc(p: Array) -> float:
+        return float(metrics.roc_auc_score(codes, p[:, 1] if len(labels) == 2 else p, multi_class="ovr", labels=labels))  # noqa: PLR2004
+
+    wanted = [("accuracy", accuracy, True), ("balanced accuracy", balanced_accuracy, True), ("log-loss", log_loss, False)]
+    if len(np.unique(codes)) == len(labels):
+        wanted.insert(0, ("AUC", auc, True))
+    return [Score(name, metric(found), metric(guessed), len(y), higher) for name, metric, higher in wanted]
+
+
+def _number_scores(predicted: Array, y: Array, mean: Array) -> list[Score]:
+    guessed = np.broadcast_to(mean if y.ndim > 1 else mean[0], y.shape)
+    wanted = [
+        ("RMSE", metrics.root_mean_squared_error, False),
+        ("MAE", metrics.mean_absolute_error, False),
+        ("R²", metrics.r2_score, True),
+    ]
+    if len(y) < 2 or not np.ptp(y, axis=0).all():  # noqa: PLR2004 - R² divides by the target's variance
+        wanted.pop()
+    return [Score(name, float(metric(y, predicted)), float(metric(y, guessed)), len(y), higher) for name, metric, higher in wanted]

@@ -1,0 +1,1 @@
+"""Networks: widths  ->  a plain ``nn.Sequential``."""

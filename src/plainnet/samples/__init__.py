@@ -1,0 +1,1 @@
+"""Samples: the bundled table, UCI Adult, with its licence note."""

@@ -1,0 +1,1 @@
+"""Storage: everything fitted  <->  one safetensors file with a JSON header."""

@@ -1,0 +1,192 @@
+"""Columns  ->  float32 features, by a Schema learnt earlier.
+
+Every number is scaled robustly and clipped smoothly, as RealMLP does (Holzmüller, Grinsztajn and Steinwart, "Better by
+Default", NeurIPS 2024, arXiv:2407.04491): ``z = (value - median) / interquartile range``, then
+``z / sqrt(1 + (z / 3)²)``, which is z near 0 and never beyond ±3, so that no outlier can shake the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from plainnet.errors import ColumnsChangedError
+from plainnet.tables.dates import date_parts, parse_dates
+from plainnet.tables.kinds import number_strings
+from plainnet.tables.schema import Column, Schema, Spread, level_strings
+from plainnet.tables.wording import did_you_mean, listed
+
+__all__ = ["encode", "feature_names", "match_columns", "smooth_clip"]
+
+Features = npt.NDArray[np.float32]
+
+CLIP = 3.0
+MISSING = "(missing)"
+OTHER = "(other)"
+
+
+def smooth_clip(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Bend values smoothly into (-3, 3); small ones stay as they are.
+
+    >>> smooth_clip(np.array([0.0, 0.1, 3.0, -1e9])).round(3)
+    array([ 0.   ,  0.1  ,  2.121, -3.   ])
+    """
+    return z / np.sqrt(1 + (z / CLIP) ** 2)
+
+
+def feature_names(schema: Schema) -> list[str]:
+    """Name each feature after its column: 'age', 'age (missing)', 'town=Ulm', 'sold: weekday sine'."""
+    return [name for column in schema.used for name in _names(column)]
+
+
+def encode(schema: Schema, table: pl.DataFrame) -> tuple[Features, dict[str, int]]:
+    """Encode a table of the schema's columns.
+
+    Args:
+        schema: learnt from the training rows.
+        table: N rows; columns may stand in any order, further ones are ignored.
+
+    Returns:
+        The features, float32 of shape (N, features), and, by column, how many cells hold what the training rows
+        never held: an unseen level, or text where numbers or dates are expected. Such a cell counts as rare where
+        rare levels were merged, else as missing.
+
+    Raises:
+        ColumnsChangedError: a column is missing or has become something else.
+    """
+    table = match_columns(schema, table)
+    parts: list[Features] = []
+    unseen: dict[str, int] = {}
+    for column in schema.used:
+        features, strangers = _ENCODERS[column.kind](column, table[column.name])
+        parts.append(features)
+        if strangers:
+            unseen[column.name] = strangers
+    return np.concatenate(parts, axis=1, dtype=np.float32), unseen
+
+
+def match_columns(schema: Schema, table: pl.DataFrame) -> pl.DataFrame:
+    """Return the schema's used columns of a table, in the schema's order.
+
+    Raises:
+        ColumnsChangedError: columns are missing or have become something else; the message lists the differences.
+    """
+    known = {column.name for column in schema.columns}
+    unknown = [name for name in table.columns if name not in known]
+    lines = []
+    for column in schema.used:
+        if column.name not in table.columns:
+            lines.append(f"  missing  {column.name}{did_you_mean(column.name, unknown)}")
+        elif problem := _changed(column, table[column.name]):
+            lines.append(f"  changed  {column.name}: {problem}")
+    if lines:
+        lines += [f"  unknown  {name}" for name in unknown[:20]]
+        raise ColumnsChangedError(
+            "the table differs from the one the network was fitted on.\n" + "\n".join(lines) + "\nRename or convert the "
+            "columns, or fit again. `plainnet show RUN` lists the fitted columns."
+        )
+    return table.select(column.name for column in schema.used)
+
+
+def _changed(column: Column, series: pl.Series) -> str:
+    """Say how a column can no longer be read as it was fitted, '' if it can."""
+    known = series.drop_nulls()
+    if series.dtype == pl.Null or not len(known):
+        return ""
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        return f"fitted as a {column.kind}, now {series.dtype}"
+    if column.kind == "number":
+        if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+            return ""
+        if series.dtype == pl.String and number_strings(known).is_not_null().any():
+            return ""
+        return f"fitted as a number, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to numbers"
+    if column.kind == "date" and parse_dates(known.head(1000), column.date_format)[0] is None:
+        if series.dtype == pl.String:  # was fitted on dates, now holds text of a known format?
+            return f"fitted as a date, now text such as {listed(known.head(2).to_list())}; convert it to dates"
+        return f"fitted as a date, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to dates"
+    if column.kind in ("category", "flag") and series.dtype.is_temporal():
+        return f"fitted as a {column.kind} of text or numbers, now {series.dtype}"
+    return ""
+
+
+def _names(column: Column) -> Iterator[str]:
+    missing = [f"{column.name} {MISSING}"] if column.missing else []
+    if column.kind == "date":
+        yield from [f"{column.name}: {part}" for part in column.parts or {}] + missing
+    elif column.kind == "category":
+        yield from (f"{column.name}={level}" for level in column.levels)
+        if column.other:
+            yield f"{column.name}={OTHER}"
+        yield from missing
+    else:
+        yield from [column.name, *missing]
+
+
+def _scaled(values: npt.NDArray[np.float64], spread: Spread) -> npt.NDArray[np.float64]:
+    """Scale and clip; a missing value becomes the median, which is 0."""
+    with np.errstate(over="ignore"):
+        z = (values - spread.median) / spread.scale
+    return smooth_clip(np.clip(np.nan_to_num(z), -1e6, 1e6))
+
+
+def _with_missing(column: Column, features: list[npt.NDArray[np.float64]], is_missing: npt.NDArray[np.bool_]) -> Features:
+    if column.missing:  # only where training rows were missing: else there would be nothing to learn it from
+        features.append(is_missing.astype(np.float64))
+    return np.stack(features, axis=1).astype(np.float32)
+
+
+def _encode_number(column: Column, series: pl.Series) -> tuple[Features, int]:
+    numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
+    values = numbers.to_numpy().astype(np.float64)
+    is_missing = ~np.isfinite(values)
+    assert column.spread is not None  # noqa: S101 - every number has one
+    strangers = int(is_missing.sum()) - series.null_count()
+    scaled = _scaled(np.where(is_missing, np.nan, values), column.spread)
+    return _with_missing(column, [scaled], is_missing), max(strangers, 0)
+
+
+def _encode_flag(column: Column, series: pl.Series) -> tuple[Features, int]:
+    codes, strangers = _codes(column, series)
+    values = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)  # -1, 1, and 0 where missing
+    return _with_missing(column, [values], codes < 0), strangers
+
+
+def _encode_category(column: Column, series: pl.Series) -> tuple[Features, int]:
+    codes, strangers = _codes(column, series)
+    n_levels = len(column.levels)
+    width = n_levels + (column.other > 0) + (column.missing > 0)
+    if column.other:
+        is_stranger = (codes < 0) & series.is_not_null().to_numpy()
+        codes = np.where(is_stranger, n_levels, codes)
+    if column.missing:
+        codes = np.where(codes < 0, width - 1, codes)
+    features = np.zeros((len(codes), width), dtype=np.float32)
+    rows = np.flatnonzero(codes >= 0)
+    features[rows, codes[rows]] = 1
+    return features, 0 if column.other else strangers
+
+
+def _codes(column: Column, series: pl.Series) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the index of each cell's level, -1 where it is missing or unseen, and how many are unseen."""
+    levels = level_strings(series)
+    positions = {level: index for index, level in enumerate(column.levels)}
+    codes = levels.replace_strict(positions, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+    return codes, int((codes < 0).sum()) - series.null_count()
+
+
+def _encode_date(column: Column, series: pl.Series) -> tuple[Features, int]:
+    dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+    if dates is None:  # a column of nothing but missing cells
+        dates = pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
+    is_missing = dates.is_null().to_numpy()
+    spreads = column.parts or {}
+    parts = date_parts(dates, spreads)
+    features = [_scaled(parts[name], spread) for name, spread in spreads.items()]
+    return _with_missing(column, features, is_missing), int(is_missing.sum()) - series.null_count()
+
+
+_ENCODERS = {"number": _encode_number, "flag": _encode_flag, "category": _encode_category, "date": _encode_date}

@@ -1,0 +1,112 @@
+"""The target: classes or numbers  ->  what a loss wants, and back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from plainnet.errors import TableError
+
+__all__ = ["ClassTarget", "NumberTarget", "target_from_json"]
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """Classes of any type (text, true/false, numbers), C of them.
+
+    Attributes:
+        classes: (C,) sorted, of the type they came in.
+    """
+
+    classes: npt.NDArray[Any]
+
+    @classmethod
+    def learn(cls, y: npt.NDArray[Any]) -> ClassTarget:
+        """Find the classes of the training rows, (N,).
+
+        >>> ClassTarget.learn(np.array(["no", "yes", "no"])).classes.tolist()
+        ['no', 'yes']
+        """
+        return cls(np.unique(y))
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network: one for each class."""
+        return len(self.classes)
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the number of each row's class, (N,).
+
+        Raises:
+            TableError: a class the training rows did not have.
+        """
+        known = np.isin(y, self.classes)
+        if not known.all():
+            strange = np.unique(y[~known]).tolist()[:5]
+            raise TableError(f"the target holds classes the training rows did not have: {strange}. Known: {self.classes.tolist()[:20]}.")
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def decode(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Return the most probable class of each row: (N, C) -> (N,)."""
+        return np.take(self.classes, probabilities.argmax(axis=1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as plain values."""
+        kind = self.classes.dtype.kind
+        names = {"b": "bool", "i": self.classes.dtype.name, "u": self.classes.dtype.name, "f": self.classes.dtype.name}
+        return {"kind": "classes", "dtype": names.get(kind, "object" if kind == "O" else "str"), "classes": self.classes.tolist()}
+
+
+@dataclass(frozen=True)
+class NumberTarget:
+    """Numbers, K of them a row, standardised for the network.
+
+    Attributes:
+        mean: (K,) of the training rows.
+        scale: (K,) standard deviation of the training rows, 1 where it is 0.
+        is_1d: whether y came as (N,) rather than (N, K).
+    """
+
+    mean: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    is_1d: bool
+
+    @classmethod
+    def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> NumberTarget:
+        """Measure the training rows, (N,) or (N, K); a row of weight 2 counts like two rows."""
+        columns = y.reshape(len(y), -1).astype(np.float64)
+        mean = np.average(columns, axis=0, weights=weight)
+        scale = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
+        # Less than float32 can tell from the mean is a constant target.
+        scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
+        return cls(mean, scale, y.ndim == 1)
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network: one for each number."""
+        return len(self.mean)
+
+    def encode(self, y: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Standardise: (N,) or (N, K) -> (N, K)."""
+        return ((y.reshape(len(y), -1) - self.mean) / self.scale).astype(np.float32)
+
+    def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Undo ``encode``: (N, K) -> (N,) or (N, K), as y came."""
+        values = (outputs.astype(np.float64) * self.scale + self.mean).astype(np.float32)
+        return values[:, 0] if self.is_1d else values
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as plain values."""
+        return {"kind": "numbers", "mean": self.mean.tolist(), "scale": self.scale.tolist(), "is_1d": self.is_1d}
+
+
+def target_from_json(content: Mapping[str, Any]) -> ClassTarget | NumberTarget:
+    """Return the target that ``to_json`` wrote."""
+    if content["kind"] == "classes":
+        dtype = {"str": np.str_, "object": np.object_}.get(content["dtype"], content["dtype"])
+        return ClassTarget(np.array(content["classes"], dtype=dtype))
+    return NumberTarget(np.array(content["mean"]), np.array(content["scale"]), bool(content["is_1d"]))
