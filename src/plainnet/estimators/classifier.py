@@ -127,9 +127,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O" and any(value is None or value != value for value in y):  # noqa: PLR0124 - NaN is not itself
             raise TableError("y holds missing values: Input y contains NaN. Drop those rows.")
-        check_classification_targets(y)
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise TableError("Input y contains NaN or infinity. Drop those rows.")
+        check_classification_targets(y)
         return y
 
     def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> ClassTarget:

@@ -112,6 +112,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """
         self._check_settings()
         table, y, weight = self._training_rows(X, y, sample_weight)
+        if table.height < 2:  # noqa: PLR2004
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
             table.height,

@@ -47,11 +47,11 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     >>> table = {"side": [1.0, 2.0, 3.0, 4.0] * 5, "area": [1.0, 4.0, 9.0, 16.0] * 5}
     >>> regressor = NetRegressor(hidden=(16,), epochs=300, learning_rate=0.01).fit(table, "area")
     >>> regressor.predict({"side": [2.0]}).round()
-    array([4.], dtype=float32)
+    array([4.])
     """
 
-    def predict(self, X: Any) -> npt.NDArray[np.float32]:
-        """Return the predicted numbers, float32 of shape (N,), or (N, K) where y had K columns."""
+    def predict(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return the predicted numbers, shape (N,), or (N, K) where y had K columns."""
         outputs = self._outputs(X)
         return self.target_.decode(outputs)  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
 """Strings -> types: what the cells of a column say when all of them are read.
 
-A type is given only where every cell has it, so nothing is lost in silence: one word among ten thousand numbers makes a
-column of strings. Whole numbers with leading zeros (post codes, telephone numbers) are names, not numbers, and stay strings.
+A type is given only where every cell has it, so nothing is lost in silence: one word among ten thousand numbers makes
+a column of strings. Whole numbers with leading zeros (post codes, telephone numbers) are names and stay strings.
 
 The hard case is the mark in 1,234 and 1.234. One cell cannot tell, so the whole file is asked:
 
@@ -34,7 +34,7 @@ MOMENT = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?
 
 
 def find_types(cells: pl.DataFrame, where: str, *, decimal_comma: bool) -> pl.DataFrame:
-    """Strip the string columns, make their missing cells null, and give each the narrowest type that all its cells have.
+    """Strip the cells of string columns, make missing ones null, and find the narrowest type that all of a column have.
 
     Args:
         cells: columns of strings; columns of other types pass unchanged.
@@ -109,7 +109,7 @@ def _as_numbers(columns: list[pl.Series], where: str, *, decimal_comma: bool) ->
     with_commas = [column for column in columns if plain.get(column.name, column) is None and _may_be_number(column)]
     if any(column.str.contains(",", literal=True).any() for column in with_commas):
         fits = {column.name: _decimal_mark(column) for column in columns if _may_be_number(column)}
-        evidence = set(fits.values()) & {",", "."}
+        evidence = {mark for mark in fits.values() if mark is not None and mark != "?"}
         for column in columns:
             mark = fits.get(column.name)
             if mark == "?":

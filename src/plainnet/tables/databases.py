@@ -1,7 +1,7 @@
 """A database URL -> a frame: SQLite by the standard library, PostgreSQL by polars and connectorx.
 
-Nothing is ever written: SQLite files are opened read-only, PostgreSQL is told so, and only SELECT is passed on. A password
-in a URL is kept out of every message.
+Nothing is ever written: SQLite files are opened read-only, PostgreSQL is told so, and only SELECT is passed on. A
+password in a URL is kept out of every message.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -110,7 +110,7 @@ def _select(query: str | None, tables: Callable[[], dict[str, str]], where: str)
     if not known:
         raise TableError(f"{where} holds no tables.")
     names = listed(known, most=30)
-    advice = f'Pass query="SELECT * FROM {next(iter(known.values()))}", or the name of one table as query.'
+    advice = f"Pass query='SELECT * FROM {next(iter(known.values()))}', or the name of one table as query."  # noqa: S608
     if query is None:
         raise TableError(f"{where} holds {len(known)} tables: {names}. {advice}")
     hint = did_you_mean(query, known) or "."
@@ -133,21 +133,18 @@ def _ask_postgres(url: str, query: str) -> pl.DataFrame:
         reason = _scrubbed(str(error), url)
     # Not inside the handler and without a cause, since the driver's own message may show the whole URL.
     raise TableError(
-        f"{without_password(url)}: the database says: {reason}. Check the address, the user and the query; a column of an "
-        "unusual type can be read as text: SELECT name::text."
+        f"{without_password(url)}: the database says: {reason}. Check the address, the user and the query; a column of "
+        "an unusual type can be read as text: SELECT name::text."
     )
 
 
 def _scrubbed(message: str, url: str) -> str:
     """Take the URL, the password and any address with a password out of a message."""
     secrets = {url, *re.findall(r"://[^/]*?:(.*)@", url), *re.findall(r"password=([^&]*)", url)}
-    try:
+    with suppress(ValueError):
         secrets.add(urlsplit(url).password or "")
-    except ValueError:
-        pass
-    for secret in sorted(
-        {form for secret in secrets for form in (secret, unquote(secret)) if form}, key=len, reverse=True
-    ):
+    secrets |= {unquote(secret) for secret in secrets}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
         message = message.replace(secret, "***")
     return re.sub(r"://\S*@", "://***@", message).strip().rstrip(".")
 

@@ -1,7 +1,7 @@
 """A table in memory (polars, pandas, pyarrow, NumPy, torch, dicts, rows …) -> a polars frame of plain types.
 
-What is not polars is turned into columns one by one, so that one odd column cannot spoil the others. Neither pandas nor
-pyarrow nor torch is imported here: an object of theirs brings its library along, and is known by the name of its module.
+What is not polars is turned into columns one by one, so that one odd column cannot spoil the others. Neither pandas
+nor pyarrow nor torch is imported here: an object of theirs brings its library along, and is known by its module.
 """
 
 from __future__ import annotations
@@ -242,9 +242,10 @@ def _column_of_array(name: str, array: np.ndarray[Any, Any]) -> pl.Series:
 
 def _column_of_pandas(name: str, values: Any) -> pl.Series:
     """Let polars do it where it can; it cannot where types are mixed, nor much at all without pyarrow."""
-    if getattr(values, "dtype", None) != object:
+    if str(getattr(values, "dtype", "")) != "object":
         try:
-            return pl.from_pandas(values).alias(name)
+            column: Any = pl.from_pandas(values)
+            return pl.Series(name, column)
         except (ImportError, TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError):
             pass
     return _column_of_list(name, list(values))

@@ -1,23 +1,19 @@
 """Any table -> a polars frame of plain types: the one door through which every table comes in.
 
-A file is known by its suffix, a database by its URL, anything else is a table in memory (frames.py). Polars reads what it
-can; where it refuses a JSON file, the standard library reads it again, slowly, and either copes or can say on which line
-it is broken. Whatever is wrong with the source comes out as a TableError, never as the error of some library.
+A file is known by its suffix, a database by its URL, anything else is a table in memory (frames.py). Polars reads what
+it can; where it refuses a JSON file, the standard library reads it again, slowly, and either copes or can say on which
+line it is broken. Whatever is wrong with the source comes out as a TableError, never as the error of some library.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
 import os
 import re
 import zipfile
-import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
@@ -26,6 +22,7 @@ from plainnet.tables.cells import as_dates, find_types
 from plainnet.tables.databases import read_postgres, read_sqlite, without_password
 from plainnet.tables.frames import frame_of, frame_of_rows, plain_types
 from plainnet.tables.text import decode, read_text, unique_names
+from plainnet.tables.unpack import COMPRESSED, too_large, unpacked
 from plainnet.tables.wording import did_you_mean
 from plainnet.tables.write import write_table
 
@@ -33,7 +30,6 @@ __all__ = ["is_path", "read_table", "write_table"]
 
 TEXT, JSON = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson", ".json")
 EXCEL, IPC, SQLITE = (".xlsx", ".xls", ".ods"), (".arrow", ".feather", ".ipc"), (".db", ".sqlite", ".sqlite3")
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 SUFFIXES = (*TEXT, *JSON, ".parquet", *IPC, *EXCEL, *SQLITE)
 
 # How files begin whose suffix says that they are text.
@@ -52,9 +48,9 @@ def read_table(source: Any, *, query: str | None = None, limit_bytes: int = 16 *
     """Read a table from a file, a database or memory.
 
     Args:
-        source: a path (CSV, TSV, TXT, JSON, JSON lines, each also .gz .zst .bz2 .xz; Parquet, Arrow, Excel, SQLite), a URL
-            (``sqlite:///file.db``, ``postgresql://…``), a data frame of any library, a dict of columns, a list of dicts
-            (rows), a NumPy array or torch tensor with two dimensions.
+        source: a path (CSV, TSV, TXT, JSON, JSON lines, each also .gz .zst .bz2 .xz; Parquet, Arrow, Excel, SQLite), a
+            URL (``sqlite:///file.db``, ``postgresql://…``), a data frame of any library, a dict of columns, a list of
+            dicts (rows), a NumPy array or torch tensor with two dimensions.
         query: for databases: a SELECT or the name of a table. None reads the only table.
         limit_bytes: how large a compressed file may become when it is unpacked, in bytes.
 
@@ -107,8 +103,8 @@ def _read_path(source: str, query: str | None, limit_bytes: int) -> pl.DataFrame
         return read_sqlite(path, query)
     else:
         raise TableError(
-            f"{without_password(source)}: tables are not read from {scheme[1]}:// addresses. Download the file first and "
-            "pass its path (databases: sqlite:/// and postgresql://)."
+            f"{without_password(source)}: tables are not read from {scheme[1]}:// addresses. Download the file first "
+            "and pass its path (databases: sqlite:/// and postgresql://)."
         )
     if path.suffix.lower() in SQLITE:
         return read_sqlite(path, query)
@@ -160,57 +156,21 @@ def _read_file(path: Path, limit_bytes: int) -> pl.DataFrame:
     if compression:
         suffix = Path(path.stem).suffix.lower()
     if suffix in TEXT or suffix in JSON:
-        data = _unpacked(path, compression, limit_bytes) if compression else path.read_bytes()
+        data = unpacked(path, compression, limit_bytes) if compression else path.read_bytes()
         kind = next((kind for beginning, kind in BEGINNINGS.items() if data.startswith(beginning)), None)
         if kind is not None:
             raise TableError(f"{where} is not text: it begins like {kind}. Give it the suffix of its real format.")
         return read_text(data, where) if suffix in TEXT else _read_json(decode(data, where), where)
     if compression or suffix not in SUFFIXES:
         raise TableError(
-            f"{where} has no suffix that is known. Known are {' '.join(SUFFIXES)}, and {' '.join(COMPRESSED)} after those "
-            "of text and JSON files. Rename the file if it is one of these."
+            f"{where} has no suffix that is known. Known are {' '.join(SUFFIXES)}, and {' '.join(COMPRESSED)} after "
+            "those of text and JSON files. Rename the file if it is one of these."
         )
     if not path.stat().st_size:
         raise TableError(f"{where} is empty (0 bytes). Write or download it again.")
     if suffix in EXCEL:
         return _read_excel(path, limit_bytes)
     return _read_columnar(path, suffix)
-
-
-def _unpacked(path: Path, compression: str, limit_bytes: int) -> bytes:
-    """Unpack piece by piece and stop at the limit: a few kilobytes can become terabytes."""
-    buffer = io.BytesIO()
-    try:
-        with path.open("rb") as packed, _unpacker(packed, compression) as file:
-            while piece := file.read(1 << 20):
-                buffer.write(piece)
-                if buffer.tell() > limit_bytes:
-                    raise _too_large(path, limit_bytes)
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise TableError(f"{path} is damaged or cut short: {error}. Download or pack it again.") from error
-    return buffer.getvalue()
-
-
-def _unpacker(packed: IO[bytes], compression: str) -> Any:
-    """Open a compressed stream: a context manager with ``read``."""
-    if compression == ".gz":
-        return gzip.GzipFile(fileobj=packed)
-    if compression == ".bz2":
-        return bz2.BZ2File(packed)
-    if compression == ".xz":
-        return lzma.LZMAFile(packed)
-    try:
-        from compression import zstd  # Python 3.14  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        pass
-    else:
-        return zstd.ZstdFile(packed)
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        # polars unpacks zstd too, but all at once: it cannot be stopped at the limit.
-        raise MissingExtraError("pyarrow", "sql", "Reading .zst files before Python 3.14") from error
-    return pa.CompressedInputStream(packed, "zstd")
 
 
 def _read_json(text: bytes, where: str) -> pl.DataFrame:
@@ -269,7 +229,7 @@ def _read_excel(path: Path, limit_bytes: int) -> pl.DataFrame:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > limit_bytes:
-                    raise _too_large(path, limit_bytes)
+                    raise too_large(path, limit_bytes)
         workbook = fastexcel.read_excel(path)
         first = workbook.load_sheet(0, header_row=None, n_rows=1, dtypes="string").to_polars()
         rows = workbook.load_sheet(0, schema_sample_rows=None).to_polars()
@@ -290,10 +250,3 @@ def _whole_numbers(column: pl.Series) -> pl.Series:
     if column.dtype != pl.Float64 or not ((column == column.round()) & (column.abs() < 2**53)).all():
         return column
     return column.cast(pl.Int64)
-
-
-def _too_large(path: Path, limit_bytes: int) -> TableError:
-    return TableError(
-        f"{path} becomes larger than {limit_bytes:,} bytes when it is unpacked. If that is meant, unpack it first or raise "
-        "limit_bytes."
-    )

@@ -68,7 +68,7 @@ def merge_repeated_rows(
     first: dict[str, int] = {}
     total = np.zeros_like(weight)
     for index, row in enumerate(table.iter_rows()):
-        kept = first.setdefault(repr((row, y[index].tolist())), index)
+        kept = first.setdefault(repr((row, np.asarray(y[index]).tolist())), index)
         total[kept] += weight[index]
     order = np.array([first[key] for key in sorted(first)])
     return table[order], y[order], total[order]

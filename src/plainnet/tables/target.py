@@ -94,9 +94,9 @@ class NumberTarget:
         """Standardise: (N,) or (N, K) -> (N, K)."""
         return ((y.reshape(len(y), -1) - self.mean) / self.scale).astype(np.float32)
 
-    def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Undo ``encode``: (N, K) -> (N,) or (N, K), as y came."""
-        values = (outputs.astype(np.float64) * self.scale + self.mean).astype(np.float32)
+        values = outputs.astype(np.float64) * self.scale + self.mean
         return values[:, 0] if self.is_1d else values
 
     def to_json(self) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 Nothing is asked of the user: the encoding, the delimiter and the quoting are found out from the bytes.
 
-There are two readers. The fast one is polars; it is trusted only where the file is regular, which is checked by counting:
-quotes stand only at the ends of cells, and there are exactly (columns - 1) delimiters a row outside of the cells. (polars
-alone fills short rows up in silence.) Any other file goes through Python's csv module: ten times slower, forgiving about
-stray quotes and blank lines, and able to name the line of a row that is too short or too long.
+There are two readers. The fast one is polars; it is trusted only where the file is regular, which is checked by
+counting: quotes stand only at the ends of cells, and there are exactly (columns - 1) delimiters a row outside of the
+cells. (polars alone fills short rows up in silence.) Any other file goes through Python's csv module: ten times slower,
+forgiving about stray quotes and blank lines, and able to name the line of a row that is too short or too long.
 
 Both read strings only; cells.py finds the types afterwards over all rows, so that row 10 001 cannot contradict a guess
 made on the first hundred.
@@ -30,8 +30,8 @@ from plainnet.tables.wording import listed
 
 __all__ = ["decode", "read_text", "unique_names"]
 
-# The order decides between delimiters that fit equally well: a tab or a semicolon at the same place of every row is hardly
-# ever part of the text, a comma may be (decimal commas, sentences).
+# The order decides between delimiters that fit equally well: a tab or a semicolon at the same place of every row is
+# hardly ever part of the text, a comma may be (decimal commas, sentences).
 DELIMITERS = ("\t", ";", "|", ",")
 SAMPLE_BYTES, SAMPLE_ROWS = 256 * 1024, 1000
 END = "\0"  # stands for the end of the file; it cannot be in the file, since NUL characters are refused
@@ -90,8 +90,8 @@ def decode(data: bytes, where: str) -> bytes:
     n_control = int(np.count_nonzero((head < 9) | ((head > 13) & (head < 32))))
     if b"\0" in data or n_control > 0.05 * len(head):
         raise TableError(
-            f"{where} is not text: it holds NUL or other control characters, so it is a binary file, or UTF-16 without a "
-            "byte order mark. Give it the suffix of its real format, or save it as UTF-8."
+            f"{where} is not text: it holds NUL or other control characters, so it is a binary file, or UTF-16 without "
+            "a byte order mark. Give it the suffix of its real format, or save it as UTF-8."
         )
     if _is_utf8(data):
         return data
@@ -128,8 +128,8 @@ def unique_names(header: Sequence[str | None], where: str) -> list[str]:
     present = pl.Series([cell for cell in given if cell], dtype=pl.String)
     if as_number(present) is not None:
         message = (
-            f"{where}: the first row ({listed(given)}) is all numbers and was taken as the header. If it is data, put a "
-            "line with column names above it."
+            f"{where}: the first row ({listed(given)}) is all numbers and was taken as the header. If it is data, put "
+            "a line with column names above it."
         )
         warnings.warn(message, DataWarning, stacklevel=4)
     return names
@@ -241,7 +241,7 @@ def _checked(row: list[str], rows: list[list[str]], separator: str, where: str) 
     if rows and len(row) != len(rows[0]):
         name = {"\t": "tab"}.get(separator, separator)
         raise TableError(
-            f"{where}: {len(row)} cell{'s' * (len(row) != 1)}, but the header has {len(rows[0])}. The delimiter found is "
-            f"{name!r}; put quotes around cells that hold it, or complete the row."
+            f"{where}: {len(row)} cell{'s' * (len(row) != 1)}, but the header has {len(rows[0])}. The delimiter found "
+            f"is {name!r}; put quotes around cells that hold it, or complete the row."
         )
     return row

@@ -1,4 +1,4 @@
-"""A frame -> a file, complete or absent: it is written beside its place under another name, then moved there at once."""
+"""A frame -> a file, complete or absent: it is written beside its place under another name, then moved there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -56,7 +57,7 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _writer(frame: pl.DataFrame, target: Path) -> Callable[[IO[bytes]], Any]:
+def _writer(frame: pl.DataFrame, target: Path) -> Callable[[BufferedWriter], object]:
     """Choose the function that writes the frame into an open file."""
     suffixes = [suffix.lower() for suffix in target.suffixes]
     compression = COMPRESSIONS.get(suffixes[-1] if suffixes else "", "uncompressed")
@@ -81,8 +82,8 @@ def _writer(frame: pl.DataFrame, target: Path) -> Callable[[IO[bytes]], Any]:
         case ".xlsx", "uncompressed":
             return lambda file: frame.write_excel(file, autofit=False)
     raise TableError(
-        f"{target.name} has no suffix that can be written. Use .csv, .tsv, .txt, .jsonl or .ndjson (also with .gz or .zst "
-        "after it), .json, .parquet, .arrow, .feather, .ipc or .xlsx."
+        f"{target.name} has no suffix that can be written. Use .csv, .tsv, .txt, .jsonl or .ndjson (also with .gz or "
+        ".zst after it), .json, .parquet, .arrow, .feather, .ipc or .xlsx."
     )
 
 

@@ -1,0 +1,58 @@
+"""``plainnet``: the front door. A new verb is one file beside this one and one line here."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import typer
+
+import plainnet
+from plainnet.cli import doctor, evaluate, plot, predict, runs, show, train, tutorial
+from plainnet.errors import PlainnetError, PlainnetWarning
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="plainnet",
+    help="Plain neural networks on tables: a CSV in, a trained network out.",
+    epilog="Begin with: plainnet tutorial · plainnet train · plainnet train table.csv --target column",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (train, predict, evaluate, show, plot, runs, tutorial, doctor):
+    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plainnet {plainnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit.")) -> None:
+    """Plain neural networks on tables: a CSV in, a trained network out."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 130 Ctrl-C."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        app()
+    except PlainnetError as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("Stopped; nothing was written.", err=True)
+        sys.exit(130)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show our own warnings as one line; others are for developers."""
+    if issubclass(category, PlainnetWarning):
+        typer.secho(f"Note: {message}", fg="yellow", err=True)

@@ -1,0 +1,29 @@
+"""``plainnet plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["plot"]
+
+
+def plot(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a history saved as .csv or .json.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", show_default=False)] = None,
+) -> None:
+    """Draw the loss curve of a run.
+
+    [bold]Example[/bold]
+
+    plainnet plot runs/adult-1 --out loss.svg
+    """
+    from plainnet.runs.runs import draw_losses, read_run
+    from plainnet.training.history import History
+
+    history = History.load(run) if run.is_file() else read_run(run).history()
+    path = out or (run.parent if run.is_file() else run) / "loss.png"
+    draw_losses(history, path)
+    typer.echo(f"Loss curve of {len(history):,} epochs written to {path}", err=True)

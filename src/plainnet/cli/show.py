@@ -1,0 +1,54 @@
+"""``plainnet show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plainnet.cli.output import print_json, print_scores, print_table
+
+if TYPE_CHECKING:
+    from plainnet.tables.schema import Column
+
+__all__ = ["show"]
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show a run: its columns and why they are what they are, its network, its training, its scores.
+
+    [bold]Example[/bold]
+
+    plainnet show runs/adult-1
+    """
+    from plainnet.estimators.load import load
+    from plainnet.runs.runs import read_run
+
+    estimator = load(run)
+    facts = read_run(run).facts if run.is_dir() else {}
+    if as_json:
+        print_json({**facts, "network": estimator.shape_.to_json(), "schema": estimator.schema_.to_json(), "target_encoding": estimator.target_.to_json()})
+        return
+    rows = [(column.name, column.kind, column.why, f"{column.missing:,}", _values(column)) for column in estimator.schema_.columns]
+    print_table(f"Columns, learnt from {estimator.schema_.n_rows:,} training rows", ("column", "kind", "why", "missing", "values"), rows, numbers=(3,))
+    typer.echo(f"\nNetwork\n{estimator.network_}")
+    if facts:
+        training, split = facts["training"], facts["split"]
+        typer.echo(f"\nTraining: {training['epochs']} epochs in {training['seconds']:.1f} s, best epoch {training['best_epoch']}, engine {training['engine']} ({training['engine_reason']}), seed {facts['seed']}")
+        typer.echo(f"Table:    {facts['table']['source']} (sha256 {facts['table']['sha256'][:12]}…), target {facts['target']}; split by {split['by']}\n")
+        print_scores(facts["scores"])
+
+
+def _values(column: Column) -> str:
+    """Sum up what a column holds."""
+    if column.spread is not None:
+        return f"{column.spread.minimum:g} … median {column.spread.median:g} … {column.spread.maximum:g}"
+    if column.parts:
+        return ", ".join(column.parts)
+    more = f" and {len(column.levels) - 4} more" if len(column.levels) > 4 else ""  # noqa: PLR2004
+    other = f"; rare: {column.other:,} rows" if column.other else ""
+    return ", ".join(column.levels[:4]) + more + other

@@ -1,0 +1,213 @@
+"""From a table to a run: read, split, fit, score, write."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from plainnet.errors import DataWarning, RunError, SettingError, TableError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.evaluation import baseline_of, evaluate
+from plainnet.runs.runs import Run, free_name, write_run
+from plainnet.runs.task import choose_task
+from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
+from plainnet.tables.read import read_table
+from plainnet.tables.split import split_rows
+from plainnet.tables.tables import take_target
+from plainnet.tables.wording import did_you_mean
+from plainnet.versions import versions
+
+__all__ = ["train_run"]
+
+Rows = npt.NDArray[np.int64]
+
+
+def train_run(
+    source: str | Path,
+    target: str,
+    out: Path | None = None,
+    *,
+    query: str | None = None,
+    task: str | None = None,
+    test_share: float = 0.2,
+    group: str | None = None,
+    time: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train on a table and write the run folder.
+
+    Args:
+        source: the table's file or database.
+        target: name of the column to predict.
+        out: the run folder; None: the first free of runs/NAME-1, runs/NAME-2, …
+        query: of a database: a SELECT, or a table's name.
+        task: 'classes' or 'numbers'; None: found out.
+        test_share: of the rows, held out for the test scores; 0: none.
+        group: name of a column whose groups are never torn apart by a split; the network does not see it.
+        time: name of a column by which rows are split: the latest test, those before validate, the rest train.
+        kinds: kinds of columns that the user knows better.
+        seed: of the splits, the weights and the shuffle.
+        overwrite: replace a run folder that is already there.
+        progress: show a progress bar.
+        settings: further arguments of NetClassifier or NetRegressor.
+
+    Returns:
+        The run. Ctrl-C during training writes the best network so far.
+
+    Raises:
+        PlainnetError: the table, a setting or the folder cannot be used.
+    """
+    if out is not None and out.exists() and not overwrite:
+        raise RunError(f"{str(out)!r} is already there. Name another folder with --out, or overwrite it with --overwrite.")
+    if test_share != 0 and not 0 < test_share < 1:
+        raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
+    started = perf_counter()
+    whole = read_table(source, query=query)
+    table, y, n_without = take_target(whole, target)
+    if n_without:
+        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
+    task, why = choose_task(y, task)
+    kinds = dict(kinds or {})
+    for name in (group, time):
+        if name is not None and name not in table.columns:
+            raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
+    if group is not None:
+        kinds.setdefault(group, "ignored")
+    parts = _split(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
+
+    estimator_class = NetClassifier if task == "classes" else NetRegressor
+    estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
+    held = None if parts["validation"] is None else (table[parts["validation"]], y[parts["validation"]])
+    train_rows = parts["train"]
+    assert train_rows is not None  # noqa: S101 - only the held-out parts can be absent
+    if task == "classes" and held is not None:
+        held = _known_classes(held, y[train_rows])
+    estimator.fit(table[train_rows], y[train_rows], validation=held)
+    if not estimator.history_.epochs:
+        raise KeyboardInterrupt  # stopped before there was anything to keep
+
+    baseline = baseline_of(estimator, y[train_rows])
+    scores: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # said once is enough; `plainnet predict` counts them
+        for part, rows in parts.items():
+            if rows is None:
+                continue
+            part_table, part_y = table[rows], y[rows]
+            if task == "classes":
+                part_table, part_y = _known_classes((part_table, part_y), estimator.classes_)
+            if len(part_y):
+                scores[part] = [score.to_json() for score in evaluate(estimator, part_table, part_y, baseline)]
+    history = estimator.history_
+    facts = {
+        "format": 1,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(perf_counter() - started, 3),
+        "table": {"source": _without_password(str(source)), "query": query, "rows": whole.height, "columns": whole.width, "sha256": _fingerprint(source, whole)},
+        "target": target,
+        "task": task,
+        "task_reason": why,
+        "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
+        "seed": seed,
+        "split": {
+            "by": f"group {group}" if group else f"time {time}" if time else "seed, stratified" if task == "classes" else "seed",
+            **{part: 0 if rows is None else len(rows) for part, rows in parts.items()},
+        },
+        "settings": _plain(estimator.get_params()),
+        "baseline": baseline.tolist(),
+        "scores": scores,
+        "training": {
+            "epochs": len(history),
+            "best_epoch": history.best_epoch,
+            "stopped_by": history.stopped_by,
+            "seconds": round(float(history.seconds.sum()), 3),
+            "engine": history.engine,
+            "engine_reason": history.engine_reason,
+        },
+        "versions": versions(),
+    }
+    return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+
+
+def _split(
+    table: pl.DataFrame, y: npt.NDArray[Any], task: str, *, test_share: float, group: str | None, time: str | None, seed: int
+) -> dict[str, Rows | None]:
+    """Return the rows of each part, None where a part has none."""
+
+    def held_out(rows: Rows, share: float, draw: int) -> tuple[Rows, Rows]:
+        kept, held = split_rows(
+            len(rows), share, seed=draw,
+            stratify=y[rows] if task == "classes" and not group and not time else None,
+            groups=None if group is None else table[group][rows].cast(pl.String).fill_null("").to_numpy(),
+            time=None if time is None else _instants(table[time][rows]),
+        )  # fmt: skip
+        return rows[kept], rows[held]
+
+    rows, test, validation = np.arange(table.height), None, None
+    if test_share > 0:
+        rows, test = held_out(rows, test_share, seed)
+    if len(rows) > TINY_ROWS:
+        rows, validation = held_out(rows, VALIDATION_SHARE, seed + 1)
+    return {"train": rows, "validation": validation, "test": test}
+
+
+def _instants(series: pl.Series) -> npt.NDArray[Any]:
+    """Return what orders rows in time: numbers, or dates as numbers; rows without come first."""
+    from plainnet.tables.dates import parse_dates
+
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64).fill_null(-np.inf).to_numpy()
+    dates, _ = parse_dates(series)
+    if dates is None:
+        raise TableError(f"the column {series.name!r} holds {series.dtype}, such as {series.drop_nulls()[:1].to_list()}, and no time to split by.")
+    return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
+
+
+def _known_classes(part: tuple[pl.DataFrame, npt.NDArray[Any]], classes: npt.NDArray[Any]) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
+    """Leave out rows of classes that no training row has: they cannot be scored."""
+    table, y = part
+    known = np.isin(y, classes)
+    if not known.all():
+        strange = np.unique(y[~known]).tolist()[:5]
+        warnings.warn(f"{int((~known).sum())} held-out rows are of classes without a training row, and not scored: {strange}", DataWarning, stacklevel=3)
+    return table.filter(known), y[known]
+
+
+def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
+    """SHA-256 of the file, or of the table as CSV where it comes from a database."""
+    digest = hashlib.sha256()
+    if Path(source).is_file():
+        with Path(source).open("rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+    else:
+        digest.update(table.write_csv().encode())
+    return digest.hexdigest()
+
+
+def _without_password(source: str) -> str:
+    head, at, tail = source.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at and "://" in head else source
+
+
+def _stem(source: str | Path) -> str:
+    name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
+    return name.partition(".")[0] or "run"
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
