@@ -7,9 +7,10 @@ password in a URL is kept out of every message.
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -58,7 +59,9 @@ def read_sqlite(path: Path, query: str | None) -> pl.DataFrame:
             rows = cursor.fetchall()
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise TableError(f"{path}: SQLite says: {error}. Is it an SQLite file, and does the query fit it?") from error
-    _refuse_twice(titles, str(path))
+    twice = sorted({title for title in titles if titles.count(title) > 1})
+    if twice:
+        raise TableError(f"{path}: the query has more than one column named {listed(twice)}. Name them with AS.")
     # pl.read_database would turn numbers among blobs into nulls in silence.
     columns = [column_of(title, [row[i] for row in rows]) for i, title in enumerate(titles)]
     return pl.DataFrame([as_dates(column) for column in columns])
@@ -83,9 +86,8 @@ def read_postgres(url: str, query: str | None) -> pl.DataFrame:
     def tables() -> dict[str, str]:
         return dict(_ask_postgres(url, POSTGRES_TABLES).rows())
 
-    frame = _ask_postgres(url, _select(query, tables, shown))
-    _refuse_twice(frame.columns, shown)
-    return frame
+    _knock(url)
+    return _ask_postgres(url, _select(query, tables, shown))
 
 
 def without_password(url: str) -> str:
@@ -117,6 +119,24 @@ def _select(query: str | None, tables: Callable[[], dict[str, str]], where: str)
     raise TableError(f"{where}: the query {query!r} is neither a SELECT nor one of the tables {names}{hint} {advice}")
 
 
+def _knock(url: str) -> None:
+    """Find out in seconds that no server answers; connectorx tries for half a minute and logs each try."""
+    try:
+        address = urlsplit(url)
+        host, port = address.hostname, address.port or 5432
+        if host and "," not in host:
+            socket.create_connection((host, port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror or "timed out" if isinstance(error, OSError) else "the port is not a number"
+    else:
+        return
+    # The parts of the address stay out: if a password holds a slash that is not encoded, they are parts of the password.
+    raise TableError(
+        f"{without_password(url)}: no database answers there: {reason}. Check the address, and that @ : / in a user name or "
+        "password are written %40 %3A %2F."
+    )
+
+
 def _ask_postgres(url: str, query: str) -> pl.DataFrame:
     try:
         return pl.read_database_uri(
@@ -141,15 +161,7 @@ def _ask_postgres(url: str, query: str) -> pl.DataFrame:
 def _scrubbed(message: str, url: str) -> str:
     """Take the URL, the password and any address with a password out of a message."""
     secrets = {url, *re.findall(r"://[^/]*?:(.*)@", url), *re.findall(r"password=([^&]*)", url)}
-    with suppress(ValueError):
-        secrets.add(urlsplit(url).password or "")
     secrets |= {unquote(secret) for secret in secrets}
     for secret in sorted(secrets - {""}, key=len, reverse=True):
-        message = message.replace(secret, "***")
+        message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", message)
     return re.sub(r"://\S*@", "://***@", message).strip().rstrip(".")
-
-
-def _refuse_twice(names: Sequence[str], where: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TableError(f"{where}: the query has more than one column named {', '.join(twice)}. Name them with AS.")

@@ -1,0 +1,43 @@
+# Every verb of the project. All of them work on a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check fix bench docs size clean
+
+demo: .venv/.installed          ## the tutorial, then a real table
+	$(BIN)/plainnet tutorial
+	$(BIN)/plainnet train --out runs/demo --overwrite
+
+test: .venv/.installed          ## all tests, doctests and README examples
+	$(BIN)/python -m pytest
+
+check: .venv/.installed         ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: .venv/.installed           ## format and lint, mending what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.installed         ## scores on real tables, start-up time; rewrites benchmarks/*/results.md
+	$(BIN)/python benchmarks/quality/tables.py
+	$(BIN)/python benchmarks/speed/startup.py
+
+docs: .venv/.installed          ## rewrites what is generated: docs/cli.md, docs/loss.png
+	$(BIN)/python docs/make_docs.py
+
+size: .venv/.installed          ## lines of code per stage
+	@for stage in src/plainnet/*/ ; do printf '%6d %s\n' "$$(cat $$stage*.py | wc -l)" "$$stage"; done
+	@printf '%6d total\n' "$$(cat src/plainnet/*.py src/plainnet/*/*.py | wc -l)"
+
+clean:                          ## everything that can be made again
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find src tests -name __pycache__ -type d -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "plainnet needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	touch $@
