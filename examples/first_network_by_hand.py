@@ -37,7 +37,7 @@ def plot(losses: list[float]) -> None:
     plt.plot(losses)
     plt.ylabel("loss")
     plt.xlabel("epoch")
-    plt.title("Learning rate %f" % 0.01)
+    plt.title(f"Learning rate {0.01:f}")
     plt.show()
 
 

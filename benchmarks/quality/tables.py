@@ -71,7 +71,11 @@ def main():
     data = Path(os.environ.get("PLAINNET_DATA", "../shared/data"))
     lines = []
     for name, (target, is_class) in TABLES.items():
-        found = [ADULT_PATH] if name == "adult" else [path for end in (".csv.gz", ".csv") if (path := data / f"{name}{end}").is_file()]
+        found = (
+            [ADULT_PATH]
+            if name == "adult"
+            else [path for end in (".csv.gz", ".csv") if (path := data / f"{name}{end}").is_file()]
+        )
         if found:
             lines.append(row(name, found[0], target, is_class))
         else:

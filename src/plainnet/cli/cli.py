@@ -35,13 +35,17 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit.")) -> None:
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
     """Plain neural networks on tables: a CSV in, a trained network out."""
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 130 Ctrl-C."""
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _show_warning
     try:
         app()
     except PlainnetError as error:

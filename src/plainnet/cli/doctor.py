@@ -37,9 +37,16 @@ def _facts() -> dict[str, Any]:
 
     from plainnet.versions import version_of, versions
 
-    facts: dict[str, Any] = {"plainnet": versions()["plainnet"], "python": platform.python_version(), "system": platform.platform()}
+    facts: dict[str, Any] = {
+        "plainnet": versions()["plainnet"],
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
     facts |= {package: version_of(package) or "not installed" for package in PACKAGES}
-    facts |= {f"extra {extra}": ", ".join(f"{each} {version_of(each) or 'not installed'}" for each in needs) for extra, needs in EXTRAS.items()}
+    facts |= {
+        f"extra {extra}": ", ".join(f"{each} {version_of(each) or 'not installed'}" for each in needs)
+        for extra, needs in EXTRAS.items()
+    }
     facts["cores"] = os.cpu_count()
     facts["torch threads"] = torch.get_num_threads()
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -55,4 +62,4 @@ def _trial() -> str:
     table = {"x": [float(i) for i in range(20)]}
     predicted = NetRegressor(hidden=(8,), epochs=200, learning_rate=0.02).fit(table, table["x"]).predict(table)
     worst = float(abs(predicted - table["x"]).max())
-    return "works" if worst < 5 else f"learns badly: a line is missed by {worst:.2f}"  # noqa: PLR2004
+    return "works" if worst < 5 else f"learns badly: a line is missed by {worst:.2f}"

@@ -14,8 +14,13 @@ __all__ = ["evaluate"]
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
-    table: Annotated[str, typer.Argument(help="Table with the target column: any table that `plainnet train` takes.", show_default=False)],
-    query: Annotated[str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)] = None,
+    table: Annotated[
+        str,
+        typer.Argument(help="Table with the target column: any table that `plainnet train` takes.", show_default=False),
+    ],
+    query: Annotated[
+        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score a run on rows it has not seen, beside a baseline that always says the majority or the mean.

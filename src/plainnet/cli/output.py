@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -16,7 +16,9 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def print_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: Iterable[int] = ()) -> None:
+def print_table(
+    title: str, headings: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: Iterable[int] = ()
+) -> None:
     """Print a table; the columns whose index is in ``numbers`` are set flush right."""
     from rich.console import Console
     from rich.table import Table
@@ -31,10 +33,16 @@ def print_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str
     Console().print(table)
 
 
-def print_scores(scores: Mapping[str, list[Mapping[str, Any]]]) -> None:
+def print_scores(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print scores by part of the rows, the baseline beside each."""
     rows = [
-        (f"{part} ({score['rows']:,} rows)", score["metric"], f"{score['value']:.4f}", f"{score['baseline']:.4f}", "higher" if score["higher_is_better"] else "lower")
+        (
+            f"{part} ({score['rows']:,} rows)",
+            score["metric"],
+            f"{score['value']:.4f}",
+            f"{score['baseline']:.4f}",
+            "higher" if score["higher_is_better"] else "lower",
+        )
         for part, of_part in scores.items()
         for score in of_part
     ]

@@ -12,7 +12,15 @@ __all__ = ["plot"]
 
 def plot(
     run: Annotated[Path, typer.Argument(help="Run folder, or a history saved as .csv or .json.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw the loss curve of a run.
 

@@ -12,10 +12,24 @@ __all__ = ["predict"]
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)],
-    table: Annotated[str, typer.Argument(help="Rows to predict: any table that `plainnet train` takes.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]", show_default=False)] = None,
-    query: Annotated[str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)] = None,
-    with_input: Annotated[bool, typer.Option("--with-input", help="Write the table's own columns before the predictions.")] = False,
+    table: Annotated[
+        str, typer.Argument(help="Rows to predict: any table that `plainnet train` takes.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]",
+            show_default=False,
+        ),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
+    ] = None,
+    with_input: Annotated[
+        bool, typer.Option("--with-input", help="Write the table's own columns before the predictions.")
+    ] = False,
 ) -> None:
     """Predict each row of a table: the class and the probability of every class, or the number.
 
@@ -37,10 +51,16 @@ def predict(
     if isinstance(estimator, NetClassifier):
         probabilities = estimator.predict_proba(rows)
         columns = {"prediction": estimator.target_.decode(probabilities)}
-        columns |= {f"probability {name}": probabilities[:, index] for index, name in enumerate(estimator.classes_.tolist())}
+        columns |= {
+            f"probability {name}": probabilities[:, index] for index, name in enumerate(estimator.classes_.tolist())
+        }
     else:
         predicted = estimator.predict(rows)
-        named = {"prediction": predicted} if predicted.ndim == 1 else {f"prediction {k}": predicted[:, k] for k in range(predicted.shape[1])}
+        named = (
+            {"prediction": predicted}
+            if predicted.ndim == 1
+            else {f"prediction {k}": predicted[:, k] for k in range(predicted.shape[1])}
+        )
         columns = dict(named)
     result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in columns.items()})
     if with_input:

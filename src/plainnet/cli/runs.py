@@ -34,5 +34,13 @@ def runs(
         for run in found:
             part = "test" if "test" in run.facts["scores"] else next(iter(run.facts["scores"]), "")
             score = run.facts["scores"][part][0] if part else None
-            rows.append((str(run.path), str(run.facts.get("created", "")), run.target, f"{run.facts['table']['rows']:,}", f"{score['metric']} {score['value']:.4f} ({part})" if score else ""))
+            rows.append(
+                (
+                    str(run.path),
+                    str(run.facts.get("created", "")),
+                    run.target,
+                    f"{run.facts['table']['rows']:,}",
+                    f"{score['metric']} {score['value']:.4f} ({part})" if score else "",
+                )
+            )
         print_table("", ("run", "created", "target", "rows", "score"), rows, numbers=(3,))

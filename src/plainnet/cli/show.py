@@ -31,15 +31,33 @@ def show(
     estimator = load(run)
     facts = read_run(run).facts if run.is_dir() else {}
     if as_json:
-        print_json({**facts, "network": estimator.shape_.to_json(), "schema": estimator.schema_.to_json(), "target_encoding": estimator.target_.to_json()})
+        print_json(
+            {
+                **facts,
+                "network": estimator.shape_.to_json(),
+                "schema": estimator.schema_.to_json(),
+                "target_encoding": estimator.target_.to_json(),
+            }
+        )
         return
-    rows = [(column.name, column.kind, column.why, f"{column.missing:,}", _values(column)) for column in estimator.schema_.columns]
-    print_table(f"Columns, learnt from {estimator.schema_.n_rows:,} training rows", ("column", "kind", "why", "missing", "values"), rows, numbers=(3,))
+    rows = [
+        (column.name, column.kind, column.why, f"{column.missing:,}", _values(column))
+        for column in estimator.schema_.columns
+    ]
+    print_table(
+        f"Columns, learnt from {estimator.schema_.n_rows:,} training rows",
+        ("column", "kind", "why", "missing", "values"),
+        rows,
+        numbers=(3,),
+    )
     typer.echo(f"\nNetwork\n{estimator.network_}")
     if facts:
-        training, split = facts["training"], facts["split"]
-        typer.echo(f"\nTraining: {training['epochs']} epochs in {training['seconds']:.1f} s, best epoch {training['best_epoch']}, engine {training['engine']} ({training['engine_reason']}), seed {facts['seed']}")
-        typer.echo(f"Table:    {facts['table']['source']} (sha256 {facts['table']['sha256'][:12]}…), target {facts['target']}; split by {split['by']}\n")
+        training, table = facts["training"], facts["table"]
+        took = f"{training['epochs']} epochs in {training['seconds']:.1f} s, best epoch {training['best_epoch']}"
+        typer.echo(f"\nTraining: {took}, seed {facts['seed']}")
+        typer.echo(f"Engine:   {training['engine']}: {training['engine_reason']}")
+        typer.echo(f"Table:    {table['source']} (sha256 {table['sha256'][:12]}…), split by {facts['split']['by']}")
+        typer.echo(f"Target:   {facts['target']}: {facts['task']}, {facts['task_reason']}\n")
         print_scores(facts["scores"])
 
 
@@ -49,6 +67,6 @@ def _values(column: Column) -> str:
         return f"{column.spread.minimum:g} … median {column.spread.median:g} … {column.spread.maximum:g}"
     if column.parts:
         return ", ".join(column.parts)
-    more = f" and {len(column.levels) - 4} more" if len(column.levels) > 4 else ""  # noqa: PLR2004
+    more = f" and {len(column.levels) - 4} more" if len(column.levels) > 4 else ""
     other = f"; rare: {column.other:,} rows" if column.other else ""
     return ", ".join(column.levels[:4]) + more + other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,26 +26,65 @@ plainnet train sqlite:///shop.db --query orders --target returned"""
 
 
 def train(
-    table: Annotated[str | None, typer.Argument(help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, sqlite:///FILE or postgresql://…; without one, the bundled Adult table.", show_default=False)] = None,
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, sqlite:///FILE or postgresql://…; without one, the bundled Adult table.",
+            show_default=False,
+        ),
+    ] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")] = False,
-    query: Annotated[str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)] = None,
-    task: Annotated[str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)
+    ] = None,
     test: Annotated[float, typer.Option(help="Share of the rows held out for the test scores.")] = 0.2,
-    group: Annotated[str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)] = None,
-    time: Annotated[str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)] = None,
-    number: Annotated[list[str] | None, typer.Option(help="Column that is a number. Repeatable.", show_default=False)] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Column that is a category. Repeatable.", show_default=False)] = None,
-    date: Annotated[list[str] | None, typer.Option(help="Column that is a date. Repeatable.", show_default=False)] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)] = None,
-    hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers, such as 64,64.  [default: 256,256,256]", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows in a step.  [default: by the number of rows]", show_default=False)] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option(help="Column that is a number. Repeatable.", show_default=False)
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Column that is a category. Repeatable.", show_default=False)
+    ] = None,
+    date: Annotated[
+        list[str] | None, typer.Option(help="Column that is a date. Repeatable.", show_default=False)
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(help="Widths of the hidden layers, such as 64,64.  [default: 256,256,256]", show_default=False),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows in a step.  [default: by the number of rows]", show_default=False)
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate of the schedule.")] = 3e-3,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a new best.  [default: train all]", show_default=False)] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many epochs without a new best.  [default: train all]", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Train a network on a table, and write a run folder: the model, its scores, its loss curve.
@@ -60,7 +99,13 @@ def train(
         typer.echo("No table named: training on the bundled one, UCI Adult.", err=True)
     if target is None:
         raise SettingError("--target is missing: the column to predict, such as --target price.")
-    settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "patience": patience, "device": device}
+    settings: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "patience": patience,
+        "device": device,
+    }
     if hidden is not None:
         settings["hidden"] = _widths(hidden)
     kinds = {
@@ -76,9 +121,14 @@ def train(
     if as_json:
         print_json({"run": str(run.path), **run.facts})
     else:
-        task_reason = f"{run.facts['task']}, as {run.facts['task_reason']}" if run.facts["task_reason"] != "chosen by the user" else run.facts["task"]
+        task_reason = (
+            f"{run.facts['task']}, as {run.facts['task_reason']}"
+            if run.facts["task_reason"] != "chosen by the user"
+            else run.facts["task"]
+        )
         typer.echo(f"Predicting {run.target} ({task_reason}) from {run.facts['table']['rows']:,} rows.")
-        typer.echo(f"{training['epochs']} epochs in {training['seconds']:.1f} s, engine {training['engine']}; best epoch {training['best_epoch']}.\n")
+        took = f"{training['epochs']} epochs in {training['seconds']:.1f} s, engine {training['engine']}"
+        typer.echo(f"{took}; best epoch {training['best_epoch']}.\n")
         print_scores(run.facts["scores"])
         typer.echo(f"\nRun: {run.path}   (plainnet show {run.path} · plainnet predict {run.path} TABLE)")
     if training["stopped_by"] == "interrupt":
@@ -90,7 +140,9 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(width) for width in text.split(",") if width.strip())
     except ValueError as error:
-        raise SettingError(f"--hidden holds whole numbers with commas between them, such as 64,64, not {text!r}.") from error
+        raise SettingError(
+            f"--hidden holds whole numbers with commas between them, such as 64,64, not {text!r}."
+        ) from error
 
 
 train.__doc__ = (train.__doc__ or "") + "\n\n" + EXAMPLES

@@ -11,7 +11,9 @@ __all__ = ["tutorial"]
 
 
 def tutorial(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the loss curve to write.")] = Path("tutorial_loss.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the loss curve to write.")] = Path(
+        "tutorial_loss.png"
+    ),
     epochs: Annotated[int, typer.Option(help="Passes over the 100 rows.", min=1)] = 5000,
     seed: Annotated[int, typer.Option(help="Of the data and the first weights.")] = 0,
 ) -> None:
@@ -28,21 +30,40 @@ def tutorial(
     from plainnet.training.training import train
 
     torch.manual_seed(seed)
-    _step(1, "Data: 100 random rows of 10 numbers, and a target of 0 or 1 for each", "x = torch.randn(100, 10)", "y = (torch.rand(100, 1) < 0.5).float()")
+    _step(
+        1,
+        "Data: 100 random rows of 10 numbers, and a target of 0 or 1 for each",
+        "x = torch.randn(100, 10)",
+        "y = (torch.rand(100, 1) < 0.5).float()",
+    )
     x = torch.randn(100, 10)
-    y = (torch.rand(100, 1) < 0.5).float()  # noqa: PLR2004
+    y = (torch.rand(100, 1) < 0.5).float()
     typer.echo(f"x: {tuple(x.shape)}   y: {tuple(y.shape)}, of which {int(y.sum())} are 1")
 
-    _step(2, "Network: a hidden layer of 15, and one output between 0 and 1", "model = nn.Sequential(nn.Linear(10, 15), nn.ReLU(), nn.Linear(15, 1), nn.Sigmoid())", "print(model)")
+    _step(
+        2,
+        "Network: a hidden layer of 15, and one output between 0 and 1",
+        "model = nn.Sequential(nn.Linear(10, 15), nn.ReLU(), nn.Linear(15, 1), nn.Sigmoid())",
+        "print(model)",
+    )
     model = nn.Sequential(nn.Linear(10, 15), nn.ReLU(), nn.Linear(15, 1), nn.Sigmoid())
     typer.echo(f"{model}")
 
-    _step(3, "Loss and optimizer: what to make small, and how to step there", "loss = nn.MSELoss()", "optimizer = torch.optim.SGD(model.parameters(), lr=0.01)")
+    _step(
+        3,
+        "Loss and optimizer: what to make small, and how to step there",
+        "loss = nn.MSELoss()",
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.01)",
+    )
     loss = nn.MSELoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     typer.echo(f"{loss}, {sum(p.numel() for p in model.parameters())} weights to learn, learning rate 0.01")
 
-    _step(4, f"Training: forward, loss, zero the gradients, backward, step; {epochs:,} times", f"history = plainnet.train(model, x, y, loss=loss, optimizer=optimizer, epochs={epochs})")
+    _step(
+        4,
+        f"Training: forward, loss, zero the gradients, backward, step; {epochs:,} times",
+        f"history = plainnet.train(model, x, y, loss=loss, optimizer=optimizer, epochs={epochs})",
+    )
     history = train(model, x, y, loss=loss, optimizer=optimizer, epochs=epochs)
     shown = [0, *(round(len(history) * share) - 1 for share in (0.25, 0.5, 0.75, 1))] if len(history) else []
     for index in dict.fromkeys(max(0, index) for index in shown):

@@ -30,7 +30,9 @@ class RowWeightedLoss:
 
     def __init__(self, loss: Loss) -> None:
         self.reduction: str = getattr(loss, "reduction", "mean")
-        self._class_weight = getattr(loss, "weight", None) if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+        self._class_weight = (
+            getattr(loss, "weight", None) if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+        )
         self._ignore_index: int | None = getattr(loss, "ignore_index", None)
         self._each = _without_reduction(loss)
 
@@ -43,14 +45,16 @@ class RowWeightedLoss:
         return (values.mean(dim=1) * weight).sum() / self._denominator(target, weight)
 
     def _denominator(self, target: Tensor, weight: Tensor) -> Tensor | int:
-        """B, or what torch divides by where classes have weights or an index is ignored."""
+        """B; where classes have weights or an index is ignored, what torch divides by, row weights included."""
         if target.is_floating_point() or self._ignore_index is None:
             return len(weight)
-        counted = target != self._ignore_index
-        if self._class_weight is None:
-            return counted.sum() if not bool(counted.all()) else len(weight)
-        factors = self._class_weight[target.clamp_min(0)] * counted
-        return factors.reshape(len(weight), -1).mean(dim=1).sum()
+        factors = (target != self._ignore_index).to(weight.dtype)
+        if self._class_weight is not None:
+            factors = factors * self._class_weight[target.clamp_min(0)]
+        elif bool(factors.all()):
+            return len(weight)
+        per_row = factors.reshape(len(weight), -1).mean(dim=1)
+        return (per_row * weight).sum().clamp_min(1e-12)
 
 
 def _without_reduction(loss: Loss) -> Loss:

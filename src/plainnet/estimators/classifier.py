@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import nn
@@ -93,9 +92,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     @property
     def classes_(self) -> npt.NDArray[Any]:
         """The classes, sorted, (C,)."""
-        return self.target_.classes  # type: ignore[union-attr, no-any-return]
+        return self.target_.classes  # type: ignore[union-attr]
 
-    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(  # type: ignore[override]  # scikit-learn's classifiers take the classes here
+        self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Go on training with one pass over further rows, at a constant learning rate.
 
         Args:
@@ -120,29 +121,37 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the probability of each class, float32 of shape (N, C), in the order of ``classes_``."""
         logits = self._outputs(X)
-        logits = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return logits / logits.sum(axis=1, keepdims=True)
+        powers: npt.NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy on a table.
+
+        Args:
+            X: N rows, as for ``fit``.
+            y: (N,) targets, or the name of their column in X.
+            sample_weight: (N,) weight of each row.
+        """
+        X, y = self._rows_and_y(X, y)
+        return float(super().score(X, y, sample_weight))
 
     def _check_y(self, y: Any) -> npt.NDArray[Any]:
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind == "O" and any(value is None or value != value for value in y):  # noqa: PLR0124 - NaN is not itself
+        classes: npt.NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
+        if classes.dtype.kind == "O" and any(value is None or value != value for value in classes):
             raise TableError("y holds missing values: Input y contains NaN. Drop those rows.")
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
+        if classes.dtype.kind == "f" and not np.isfinite(classes).all():
             raise TableError("Input y contains NaN or infinity. Drop those rows.")
-        check_classification_targets(y)
-        return y
+        check_classification_targets(classes)
+        return classes
 
-    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> ClassTarget:
+    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> ClassTarget:  # noqa: ARG002 - the regressor's mean needs it
         classes = getattr(self, "_all_classes", None)
         target = ClassTarget.learn(y if classes is None else classes)
-        if target.n_outputs < 2:  # noqa: PLR2004
-            raise TableError(f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes.")
+        if target.n_outputs < 2:
+            raise TableError(
+                f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes."
+            )
         return target
-
-    def _class_weights(self, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        if self.class_weight is None:
-            return None
-        return compute_sample_weight(self.class_weight, y)  # type: ignore[no-any-return]
 
     def _loss(self) -> nn.Module:
         return nn.CrossEntropyLoss()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
@@ -77,23 +78,15 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     # What a classifier and a regressor do each in their own way.
-
-    def _check_y(self, y: Any) -> Array:
-        raise AssertionError("defined by NetClassifier and NetRegressor")
-
-    def _learn_target(self, y: Array, weight: Array | None) -> ClassTarget | NumberTarget:
-        raise AssertionError("defined by NetClassifier and NetRegressor")
-
-    def _class_weights(self, y: Array) -> Array | None:
-        """(N,) a further weight of each row, None: 1."""
-        return None
-
-    def _loss(self) -> nn.Module:
-        raise AssertionError("defined by NetClassifier and NetRegressor")
+    _check_y: Callable[[Any], Array]
+    _learn_target: Callable[[Array, Array | None], ClassTarget | NumberTarget]
+    _loss: Callable[[], nn.Module]
 
     # Fitting.
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None
+    ) -> Self:
         """Learn the columns of a table, build a network for them, and train it.
 
         Args:
@@ -112,7 +105,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """
         self._check_settings()
         table, y, weight = self._training_rows(X, y, sample_weight)
-        if table.height < 2:  # noqa: PLR2004
+        if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
@@ -135,7 +128,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
         self.target_ = self._learn_target(y, weight)
         x, _ = encode(self.schema_, table)
-        held = None
+        held: tuple[torch.Tensor, ...] | None = None
         if valid_table is not None and valid_y is not None:
             valid_x, _ = encode(self.schema_, valid_table)
             held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)))
@@ -201,7 +194,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             )  # fmt: skip
         self.__dict__.pop("_optimizer", None)  # a partial_fit that follows starts afresh
 
-    def _run(self, x: Array, y: Array, weight: Array | None, settings: FitSettings, seed: int, **options: Any) -> History:
+    def _run(
+        self, x: Array, y: Array, weight: Array | None, settings: FitSettings, seed: int, **options: Any
+    ) -> History:
         return train(
             self.network_,
             torch.from_numpy(x),
@@ -237,7 +232,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Reading what came in.
 
-    def _training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[pl.DataFrame, Array, Array | None]:
+    def _training_rows(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
+    ) -> tuple[pl.DataFrame, Array, Array | None]:
         """Read the table, the targets and the weights; rows of weight 0 are as if not there."""
         table, y = self._table_and_y(X, y, reset=reset)
         if sample_weight is None:
@@ -246,7 +243,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         if weight.ndim == 0:
             weight = np.full(len(y), float(weight))
         if weight.shape != (len(y),):
-            raise SettingError(f"sample_weight has shape {weight.shape}, and the table has {len(y)} rows with a target: pass ({len(y)},).")
+            raise SettingError(
+                f"sample_weight has shape {weight.shape}, and the table has {len(y)} rows with a target: pass ({len(y)},)."
+            )
         if not np.isfinite(weight).all() or (weight < 0).any():
             raise SettingError("sample_weight holds a negative, NaN or infinite weight.")
         if not weight.any():
@@ -262,21 +261,23 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if isinstance(y, str):
             if not is_table(X):
-                raise TableError(f"y names the column {y!r}, and X is a {type(X).__name__} without column names: pass the targets.")
+                raise TableError(
+                    f"y names the column {y!r}, and X is a {type(X).__name__} without column names: pass the targets."
+                )
             table, target, n_without = take_target(X, y)
             if n_without:
                 warnings.warn(f"{n_without:,} rows without a value in {y!r} are left out", DataWarning, stacklevel=4)
             y = target
             self._remember_columns(table, reset=reset)
         else:
-            table = self._table(X, y, reset=reset)
+            table = self._table(X, reset=reset)
         y = self._check_y(y)
         check_consistent_length(table, y)
         if table.height == 0:
             raise TableError("the table has no rows.")
         return table, y
 
-    def _table(self, X: Any, y: Any = None, *, reset: bool) -> pl.DataFrame:
+    def _table(self, X: Any, *, reset: bool) -> pl.DataFrame:
         """Read X; an array goes through scikit-learn's own checks."""
         if is_table(X):
             table = read_table(X)
@@ -286,7 +287,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             return table
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         table = read_table(np.ascontiguousarray(array))
-        return table if reset or not hasattr(self, "feature_names_in_") else table.rename(dict(zip(table.columns, self.feature_names_in_, strict=True)))
+        return (
+            table
+            if reset or not hasattr(self, "feature_names_in_")
+            else table.rename(dict(zip(table.columns, self.feature_names_in_, strict=True)))
+        )
 
     def _remember_columns(self, table: pl.DataFrame, *, reset: bool) -> None:
         if reset:
@@ -297,6 +302,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__} was fitted on an array of {self.n_features_in_} columns without names, and X names its columns: "
                 "pass an array, or fit again on a table."
             )
+
+    def _class_weights(self, y: Array) -> Array | None:
+        """(N,) a further weight of each row, None: 1."""
+        class_weight = getattr(self, "class_weight", None)  # a regressor has none
+        return None if class_weight is None else compute_sample_weight(class_weight, y)
 
     def _joint_weight(self, y: Array, weight: Array | None) -> Array | None:
         class_weight = self._class_weights(y)
@@ -323,25 +333,21 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         x, unseen = encode(self.schema_, self._table(X, reset=False))
         if unseen:
             cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
-            warnings.warn(f"cells that hold what the training rows never held: {cells}; they count as rare or missing", DataWarning, stacklevel=3)
+            warnings.warn(
+                f"cells that hold what the training rows never held: {cells}; they count as rare or missing",
+                DataWarning,
+                stacklevel=3,
+            )
         modes = self.network_.training
         self.network_.eval()
         with torch.no_grad():
-            parts = [self.network_(part).numpy() for part in torch.from_numpy(x).split(PREDICTION_ROWS)]
+            parts = [self.network_(part).numpy() for part in torch.split(torch.from_numpy(x), PREDICTION_ROWS)]
         self.network_.train(modes)
         return np.concatenate(parts)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy (NetClassifier) or R² (NetRegressor) on a table.
-
-        Args:
-            X: N rows, as for ``fit``.
-            y: (N,) targets, or the name of their column in X.
-            sample_weight: (N,) weight of each row.
-        """
-        if isinstance(y, str):
-            X, y, _ = take_target(X, y)
-        return float(super().score(X, y, sample_weight))
+    def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Take the target out of a table where y names its column."""
+        return take_target(X, y)[:2] if isinstance(y, str) else (X, y)
 
     # Saving.
 
@@ -355,7 +361,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             RunError: the file cannot be written.
         """
         check_is_fitted(self)
-        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in ("random_state", "verbose")}
+        settings = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("random_state", "verbose")
+        }
         settings["hidden"] = list(self.shape_.hidden)
         content = {
             "estimator": type(self).__name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.networks import Shape
 from plainnet.storage.storage import read_model
@@ -20,7 +20,10 @@ from plainnet.tables.target import ClassTarget, target_from_json
 
 __all__ = ["load"]
 
-ESTIMATORS: dict[str, type[NetEstimator]] = {"NetClassifier": NetClassifier, "NetRegressor": NetRegressor}
+ESTIMATORS: dict[str, type[NetClassifier | NetRegressor]] = {
+    "NetClassifier": NetClassifier,
+    "NetRegressor": NetRegressor,
+}
 
 
 def load(path: str | Path) -> NetClassifier | NetRegressor:
@@ -42,11 +45,13 @@ def load(path: str | Path) -> NetClassifier | NetRegressor:
     try:
         estimator = _rebuilt(content, tensors)
     except (PlainnetError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ModelFileError(f"{str(path)!r} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}.") from error
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}."
+        ) from error
     return estimator
 
 
-def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifier | NetRegressor:
     settings = dict(content["settings"]) | {"hidden": tuple(content["settings"]["hidden"])}
     estimator = ESTIMATORS[content["estimator"]](**settings)
     estimator.schema_ = Schema.from_json(content["schema"])
@@ -54,7 +59,10 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     estimator.shape_ = Shape.from_json(content["network"])
     if isinstance(estimator.target_, ClassTarget) is not isinstance(estimator, NetClassifier):
         raise ValueError("its target is not what its estimator predicts")
-    if estimator.shape_.n_in != len(feature_names(estimator.schema_)) or estimator.shape_.n_out != estimator.target_.n_outputs:
+    if (
+        estimator.shape_.n_in != len(feature_names(estimator.schema_))
+        or estimator.shape_.n_out != estimator.target_.n_outputs
+    ):
         raise ValueError("its network does not fit its schema or its target")
     # Compared before the network is built: a header cannot make us allocate what the file does not hold.
     if sum(tensor.numel() for tensor in tensors.values()) != _n_weights(estimator.shape_):
@@ -71,4 +79,4 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
 
 def _n_weights(shape: Shape) -> int:
     widths = (shape.n_in, *shape.hidden, shape.n_out)
-    return sum((n_in + 1) * n_out for n_in, n_out in zip(widths, widths[1:], strict=False))
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))

@@ -53,15 +53,28 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the predicted numbers, shape (N,), or (N, K) where y had K columns."""
         outputs = self._outputs(X)
-        return self.target_.decode(outputs)  # type: ignore[return-value]
+        return self.target_.decode(outputs)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the R² on a table.
+
+        Args:
+            X: N rows, as for ``fit``.
+            y: (N,) targets, or the name of their column in X.
+            sample_weight: (N,) weight of each row.
+        """
+        X, y = self._rows_and_y(X, y)
+        return float(super().score(X, y, sample_weight))
 
     def _check_y(self, y: Any) -> npt.NDArray[np.float64]:
-        values = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
+        values: npt.NDArray[Any] = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
         try:
             values = values.astype(np.float64)
         except ValueError as error:
-            raise TableError(f"the target has to be numbers, and holds {values.ravel()[0]!r}. For classes use NetClassifier.") from error
-        if values.ndim == 2 and values.shape[1] == 1:  # noqa: PLR2004
+            raise TableError(
+                f"the target has to be numbers, and holds {values.ravel()[0]!r}. For classes use NetClassifier."
+            ) from error
+        if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)
         if not np.isfinite(values).all():
             raise TableError("Input y contains NaN or infinity. Drop those rows.")

@@ -49,8 +49,8 @@ def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
     """Measure the baseline on the training rows: the share of each class (C,), or the mean (1,) or (K,)."""
     if isinstance(estimator, NetClassifier):
         counts = np.array([(y == each).sum() for each in estimator.classes_], dtype=np.float64)
-        return counts / counts.sum()
-    return np.atleast_1d(y.mean(axis=0))
+        return np.asarray(counts / counts.sum())
+    return np.asarray(np.atleast_1d(y.mean(axis=0)))
 
 
 def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array, baseline: Array) -> list[Score]:
@@ -89,9 +89,13 @@ def _class_scores(estimator: NetClassifier, table: pl.DataFrame, y: Array, share
         return float(metrics.log_loss(codes, p, labels=labels))
 
     def auc(p: Array) -> float:
-        return float(metrics.roc_auc_score(codes, p[:, 1] if len(labels) == 2 else p, multi_class="ovr", labels=labels))  # noqa: PLR2004
+        return float(metrics.roc_auc_score(codes, p[:, 1] if len(labels) == 2 else p, multi_class="ovr", labels=labels))
 
-    wanted = [("accuracy", accuracy, True), ("balanced accuracy", balanced_accuracy, True), ("log-loss", log_loss, False)]
+    wanted = [
+        ("accuracy", accuracy, True),
+        ("balanced accuracy", balanced_accuracy, True),
+        ("log-loss", log_loss, False),
+    ]
     if len(np.unique(codes)) == len(labels):
         wanted.insert(0, ("AUC", auc, True))
     return [Score(name, metric(found), metric(guessed), len(y), higher) for name, metric, higher in wanted]
@@ -104,6 +108,9 @@ def _number_scores(predicted: Array, y: Array, mean: Array) -> list[Score]:
         ("MAE", metrics.mean_absolute_error, False),
         ("R²", metrics.r2_score, True),
     ]
-    if len(y) < 2 or not np.ptp(y, axis=0).all():  # noqa: PLR2004 - R² divides by the target's variance
+    if len(y) < 2 or not np.ptp(y, axis=0).all():
         wanted.pop()
-    return [Score(name, float(metric(y, predicted)), float(metric(y, guessed)), len(y), higher) for name, metric, higher in wanted]
+    return [
+        Score(name, float(metric(y, predicted)), float(metric(y, guessed)), len(y), higher)
+        for name, metric, higher in wanted
+    ]

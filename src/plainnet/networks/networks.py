@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -59,8 +60,10 @@ class Shape:
     def __post_init__(self) -> None:
         widths = (self.n_in, *self.hidden, self.n_out)
         if not all(isinstance(width, int) and not isinstance(width, bool) and width >= 1 for width in widths):
-            raise SettingError(f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}.")
-        if any(a * b > MOST_WEIGHTS for a, b in zip(widths, widths[1:], strict=False)):
+            raise SettingError(
+                f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}."
+            )
+        if any(a * b > MOST_WEIGHTS for a, b in pairwise(widths)):
             raise SettingError(f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights.")
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")

@@ -79,13 +79,17 @@ def read_run(path: str | Path) -> Run:
     path = Path(path)
     if not path.is_dir():
         others = ", ".join(str(run.path) for run in list_runs(path.parent)) if path.parent.is_dir() else ""
-        raise RunError(f"there is no run folder {str(path)!r}. {f'Runs beside it: {others}.' if others else 'plainnet train makes one.'}")
+        raise RunError(
+            f"there is no run folder {str(path)!r}. {f'Runs beside it: {others}.' if others else 'plainnet train makes one.'}"
+        )
     missing = [name for name in ("model.safetensors", "run.json", "history.csv") if not (path / name).is_file()]
     if missing:
         raise RunError(f"{str(path)!r} is no complete run: it lacks {', '.join(missing)}.")
     try:
         if (path / "run.json").stat().st_size > MOST_BYTES:
-            raise RunError(f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours.")
+            raise RunError(
+                f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours."
+            )
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
         lacking = [key for key in ("target", "task", "baseline", "scores", "table") if key not in facts]
     except (OSError, ValueError, TypeError, RecursionError) as error:

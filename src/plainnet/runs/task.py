@@ -40,6 +40,6 @@ def choose_task(y: npt.NDArray[Any], wanted: str | None = None) -> tuple[str, st
     if y.dtype.kind not in "fiu":
         return "classes", "the target is text"
     n_different = len(np.unique(y))
-    if n_different == 2:  # noqa: PLR2004
+    if n_different == 2:
         return "classes", "the target holds two different numbers"
     return "numbers", f"the target holds {n_different:,} different numbers"

@@ -21,10 +21,12 @@ from plainnet.evaluation.evaluation import baseline_of, evaluate
 from plainnet.runs.runs import Run, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
+from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.split import split_rows
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
+from plainnet.training.history import History
 from plainnet.versions import versions
 
 __all__ = ["train_run"]
@@ -72,7 +74,9 @@ def train_run(
         PlainnetError: the table, a setting or the folder cannot be used.
     """
     if out is not None and out.exists() and not overwrite:
-        raise RunError(f"{str(out)!r} is already there. Name another folder with --out, or overwrite it with --overwrite.")
+        raise RunError(
+            f"{str(out)!r} is already there. Name another folder with --out, or overwrite it with --overwrite."
+        )
     if test_share != 0 and not 0 < test_share < 1:
         raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
     started = perf_counter()
@@ -91,9 +95,8 @@ def train_run(
 
     estimator_class = NetClassifier if task == "classes" else NetRegressor
     estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
-    held = None if parts["validation"] is None else (table[parts["validation"]], y[parts["validation"]])
     train_rows = parts["train"]
-    assert train_rows is not None  # noqa: S101 - only the held-out parts can be absent
+    held = None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
     if task == "classes" and held is not None:
         held = _known_classes(held, y[train_rows])
     estimator.fit(table[train_rows], y[train_rows], validation=held)
@@ -101,52 +104,80 @@ def train_run(
         raise KeyboardInterrupt  # stopped before there was anything to keep
 
     baseline = baseline_of(estimator, y[train_rows])
-    scores: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # said once is enough; `plainnet predict` counts them
-        for part, rows in parts.items():
-            if rows is None:
-                continue
-            part_table, part_y = table[rows], y[rows]
-            if task == "classes":
-                part_table, part_y = _known_classes((part_table, part_y), estimator.classes_)
-            if len(part_y):
-                scores[part] = [score.to_json() for score in evaluate(estimator, part_table, part_y, baseline)]
-    history = estimator.history_
+    by_seed = "seed, stratified" if task == "classes" else "seed"
+    split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
         "format": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(perf_counter() - started, 3),
-        "table": {"source": _without_password(str(source)), "query": query, "rows": whole.height, "columns": whole.width, "sha256": _fingerprint(source, whole)},
+        "table": _table_facts(source, query, whole),
         "target": target,
         "task": task,
         "task_reason": why,
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
-        "split": {
-            "by": f"group {group}" if group else f"time {time}" if time else "seed, stratified" if task == "classes" else "seed",
-            **{part: 0 if rows is None else len(rows) for part, rows in parts.items()},
-        },
+        "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
         "settings": _plain(estimator.get_params()),
         "baseline": baseline.tolist(),
-        "scores": scores,
-        "training": {
-            "epochs": len(history),
-            "best_epoch": history.best_epoch,
-            "stopped_by": history.stopped_by,
-            "seconds": round(float(history.seconds.sum()), 3),
-            "engine": history.engine,
-            "engine_reason": history.engine_reason,
-        },
+        "scores": _scores(estimator, table, y, baseline, parts),
+        "training": _training_facts(estimator.history_),
         "versions": versions(),
+        "seconds": round(perf_counter() - started, 3),
     }
     return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
 
 
+def _scores(
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    y: npt.NDArray[Any],
+    baseline: npt.NDArray[Any],
+    parts: Mapping[str, Rows],
+) -> dict[str, list[dict[str, Any]]]:
+    """Score each part of the rows."""
+    scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # said once is enough; `plainnet predict` counts them
+        for part, rows in parts.items():
+            part_table, part_y = table[rows], y[rows]
+            if isinstance(estimator, NetClassifier):
+                part_table, part_y = _known_classes((part_table, part_y), estimator.classes_)
+            if len(part_y):
+                scores[part] = [score.to_json() for score in evaluate(estimator, part_table, part_y, baseline)]
+    return scores
+
+
+def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "source": without_password(str(source)),
+        "query": query,
+        "rows": table.height,
+        "columns": table.width,
+        "sha256": _fingerprint(source, table),
+    }
+
+
+def _training_facts(history: History) -> dict[str, Any]:
+    return {
+        "epochs": len(history),
+        "best_epoch": history.best_epoch,
+        "stopped_by": history.stopped_by,
+        "seconds": round(float(history.seconds.sum()), 3),
+        "engine": history.engine,
+        "engine_reason": history.engine_reason,
+    }
+
+
 def _split(
-    table: pl.DataFrame, y: npt.NDArray[Any], task: str, *, test_share: float, group: str | None, time: str | None, seed: int
-) -> dict[str, Rows | None]:
-    """Return the rows of each part, None where a part has none."""
+    table: pl.DataFrame,
+    y: npt.NDArray[Any],
+    task: str,
+    *,
+    test_share: float,
+    group: str | None,
+    time: str | None,
+    seed: int,
+) -> dict[str, Rows]:
+    """Return the rows of each part that has any."""
 
     def held_out(rows: Rows, share: float, draw: int) -> tuple[Rows, Rows]:
         kept, held = split_rows(
@@ -157,12 +188,12 @@ def _split(
         )  # fmt: skip
         return rows[kept], rows[held]
 
-    rows, test, validation = np.arange(table.height), None, None
+    rows, parts = np.arange(table.height), {}
     if test_share > 0:
-        rows, test = held_out(rows, test_share, seed)
+        rows, parts["test"] = held_out(rows, test_share, seed)
     if len(rows) > TINY_ROWS:
-        rows, validation = held_out(rows, VALIDATION_SHARE, seed + 1)
-    return {"train": rows, "validation": validation, "test": test}
+        rows, parts["validation"] = held_out(rows, VALIDATION_SHARE, seed + 1)
+    return {"train": rows, **dict(reversed(parts.items()))}
 
 
 def _instants(series: pl.Series) -> npt.NDArray[Any]:
@@ -173,17 +204,25 @@ def _instants(series: pl.Series) -> npt.NDArray[Any]:
         return series.cast(pl.Float64).fill_null(-np.inf).to_numpy()
     dates, _ = parse_dates(series)
     if dates is None:
-        raise TableError(f"the column {series.name!r} holds {series.dtype}, such as {series.drop_nulls()[:1].to_list()}, and no time to split by.")
+        raise TableError(
+            f"the column {series.name!r} holds {series.dtype}, such as {series.drop_nulls()[:1].to_list()}, and no time to split by."
+        )
     return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
 
 
-def _known_classes(part: tuple[pl.DataFrame, npt.NDArray[Any]], classes: npt.NDArray[Any]) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
+def _known_classes(
+    part: tuple[pl.DataFrame, npt.NDArray[Any]], classes: npt.NDArray[Any]
+) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
     """Leave out rows of classes that no training row has: they cannot be scored."""
     table, y = part
     known = np.isin(y, classes)
     if not known.all():
         strange = np.unique(y[~known]).tolist()[:5]
-        warnings.warn(f"{int((~known).sum())} held-out rows are of classes without a training row, and not scored: {strange}", DataWarning, stacklevel=3)
+        warnings.warn(
+            f"{int((~known).sum())} held-out rows are of classes without a training row, and not scored: {strange}",
+            DataWarning,
+            stacklevel=3,
+        )
     return table.filter(known), y[known]
 
 
@@ -197,11 +236,6 @@ def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
     else:
         digest.update(table.write_csv().encode())
     return digest.hexdigest()
-
-
-def _without_password(source: str) -> str:
-    head, at, tail = source.rpartition("@")
-    return f"{head.split('://')[0]}://…@{tail}" if at and "://" in head else source
 
 
 def _stem(source: str | Path) -> str:

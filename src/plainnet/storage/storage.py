@@ -96,7 +96,9 @@ def check_header(path: Path) -> None:
             n_bytes = int.from_bytes(file.read(8), "little")
     except OSError as error:
         raise ModelFileError(f"the model file {str(path)!r} cannot be read: {error.strerror or error}.") from error
-    if size < 8 or n_bytes > size - 8:  # noqa: PLR2004 - the bytes of the length
+    if size < 8 or n_bytes > size - 8:
         raise ModelFileError(f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes.")
     if n_bytes > MOST_HEADER_BYTES:
-        raise ModelFileError(f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read.")
+        raise ModelFileError(
+            f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read."
+        )

@@ -140,10 +140,11 @@ def _decimal_mark(column: pl.Series) -> str | None:
 
 def _guess_mark(column: pl.Series, evidence: set[str], where: str, *, decimal_comma: bool) -> str:
     has_comma = bool(column.str.contains(",", literal=True).any())
-    other_marks = bool(column.str.contains(r"[.'\s]").any())
     if len(evidence) == 1:
         mark = next(iter(evidence))
-        guessed = mark == "," and other_marks and not has_comma
+        # 1.234 would be a number with a decimal point as well; 1.234.567 would not.
+        dots = bool(column.str.contains(".", literal=True).any())
+        guessed = mark == "," and dots and not has_comma and as_number(column) is not None
     else:
         mark = "," if has_comma and decimal_comma else "."
         guessed = has_comma

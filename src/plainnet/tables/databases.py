@@ -57,7 +57,7 @@ def read_sqlite(path: Path, query: str | None) -> pl.DataFrame:
             cursor = connection.execute(_select(query, lambda: quoted, str(path)))
             titles = [column[0] for column in cursor.description or ()]
             rows = cursor.fetchall()
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
         raise TableError(f"{path}: SQLite says: {error}. Is it an SQLite file, and does the query fit it?") from error
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
@@ -115,8 +115,8 @@ def _select(query: str | None, tables: Callable[[], dict[str, str]], where: str)
     advice = f"Pass query='SELECT * FROM {next(iter(known.values()))}', or the name of one table as query."  # noqa: S608
     if query is None:
         raise TableError(f"{where} holds {len(known)} tables: {names}. {advice}")
-    hint = did_you_mean(query, known) or "."
-    raise TableError(f"{where}: the query {query!r} is neither a SELECT nor one of the tables {names}{hint} {advice}")
+    hint = did_you_mean(query, known)
+    raise TableError(f"{where}: the query {query!r} is neither a SELECT nor one of the tables {names}{hint}. {advice}")
 
 
 def _knock(url: str) -> None:
@@ -130,10 +130,10 @@ def _knock(url: str) -> None:
         reason = error.strerror or "timed out" if isinstance(error, OSError) else "the port is not a number"
     else:
         return
-    # The parts of the address stay out: if a password holds a slash that is not encoded, they are parts of the password.
+    # The parts of the address stay out: after a slash that is not encoded, they are parts of the password.
     raise TableError(
-        f"{without_password(url)}: no database answers there: {reason}. Check the address, and that @ : / in a user name or "
-        "password are written %40 %3A %2F."
+        f"{without_password(url)}: no database answers there: {reason}. Check the address, and that @ : / in a user "
+        "name or password are written %40 %3A %2F."
     )
 
 
@@ -147,9 +147,9 @@ def _ask_postgres(url: str, query: str) -> pl.DataFrame:
         )
     except ImportError as error:
         raise MissingExtraError(error.name or "connectorx", "sql", "Reading from PostgreSQL") from error
-    except BaseException as error:  # connectorx panics on some column types, and a panic is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - connectorx panics on some column types, and a panic is no Exception
         reason = _scrubbed(str(error), url)
     # Not inside the handler and without a cause, since the driver's own message may show the whole URL.
     raise TableError(

@@ -85,7 +85,9 @@ def match_columns(schema: Schema, table: pl.DataFrame) -> pl.DataFrame:
     if lines:
         lines += [f"  unknown  {name}" for name in unknown[:20]]
         raise ColumnsChangedError(
-            "the table differs from the one the network was fitted on.\n" + "\n".join(lines) + "\nRename or convert the "
+            "the table differs from the one the network was fitted on.\n"
+            + "\n".join(lines)
+            + "\nRename or convert the "
             "columns, or fit again. `plainnet show RUN` lists the fitted columns."
         )
     return table.select(column.name for column in schema.used)
@@ -103,11 +105,14 @@ def _changed(column: Column, series: pl.Series) -> str:
             return ""
         if series.dtype == pl.String and number_strings(known).is_not_null().any():
             return ""
-        return f"fitted as a number, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to numbers"
-    if column.kind == "date" and parse_dates(known.head(1000), column.date_format)[0] is None:
-        if series.dtype == pl.String:  # was fitted on dates, now holds text of a known format?
-            return f"fitted as a date, now text such as {listed(known.head(2).to_list())}; convert it to dates"
-        return f"fitted as a date, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to dates"
+        return (
+            f"fitted as a number, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to numbers"
+        )
+    if column.kind == "date":
+        dates, _ = parse_dates(known.head(1000), column.date_format if series.dtype == pl.String else None)
+        if dates is None or not dates.is_not_null().any():
+            what = "text" if series.dtype == pl.String else str(series.dtype)
+            return f"fitted as a date, now {what} such as {listed(known.head(2).to_list())}; convert it to dates"
     if column.kind in ("category", "flag") and series.dtype.is_temporal():
         return f"fitted as a {column.kind} of text or numbers, now {series.dtype}"
     return ""
@@ -133,7 +138,9 @@ def _scaled(values: npt.NDArray[np.float64], spread: Spread) -> npt.NDArray[np.f
     return smooth_clip(np.clip(np.nan_to_num(z), -1e6, 1e6))
 
 
-def _with_missing(column: Column, features: list[npt.NDArray[np.float64]], is_missing: npt.NDArray[np.bool_]) -> Features:
+def _with_missing(
+    column: Column, features: list[npt.NDArray[np.float64]], is_missing: npt.NDArray[np.bool_]
+) -> Features:
     if column.missing:  # only where training rows were missing: else there would be nothing to learn it from
         features.append(is_missing.astype(np.float64))
     return np.stack(features, axis=1).astype(np.float32)

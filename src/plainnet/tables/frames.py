@@ -38,12 +38,12 @@ def frame_of(source: Any) -> pl.DataFrame:
     Raises:
         TableError: not a table, columns of different lengths, or two columns of one name.
     """
-    libraries = _libraries(source)
+    classes = _classes(source)
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return _collected(source)
-    if "torch" in libraries and hasattr(source, "detach"):
+    if "torch.Tensor" in classes:
         return _frame_of_array(_array_of_tensor(source))
-    if "scipy" in libraries and hasattr(source, "toarray"):
+    if any(name.startswith("scipy.") for name in classes) and hasattr(source, "toarray"):
         raise TableError(f"A sparse matrix {_shape(source)} cannot be read as a table. Pass matrix.toarray().")
     if isinstance(source, np.ndarray):
         return _frame_of_array(source)
@@ -51,19 +51,27 @@ def frame_of(source: Any) -> pl.DataFrame:
         return _frame_of_columns(source.keys(), source.values())
     if isinstance(source, Sequence) and not isinstance(source, str | bytes | pl.Series):
         return frame_of_rows(source)
-    frame = nw.from_native(source, pass_through=True, allow_series=True)
+    if "pandas.DataFrame" in classes:
+        return _frame_of_columns(source.columns, (source.iloc[:, i] for i in range(source.shape[1])))
+    if classes & {"pyarrow.Table", "pyarrow.RecordBatch"}:
+        return _frame_of_columns(source.schema.names, source.columns)
+    return _frame_of_other(source)
+
+
+def _frame_of_other(source: Any) -> pl.DataFrame:
+    """Leave the frames of all other libraries to narwhals."""
+    try:
+        frame = nw.from_native(source, pass_through=True, allow_series=True)
+    except nw.exceptions.NarwhalsError as error:
+        raise TableError(f"The {type(source).__qualname__} cannot be read as a table: {error}") from error
     if isinstance(frame, nw.Series):
         raise TableError(
             f"One column (a {type(source).__name__} of {len(frame)} values) is no table. Pass a data frame, such as "
             "series.to_frame()."
         )
-    if "pandas" in libraries and isinstance(frame, nw.DataFrame):
-        names = [source.columns[i] for i in range(source.shape[1])]
-        return _frame_of_columns(names, (source.iloc[:, i] for i in range(source.shape[1])))
-    if "pyarrow" in libraries and hasattr(source, "column_names"):
-        return _frame_of_columns(source.column_names, source.columns)
     if isinstance(frame, nw.DataFrame):
-        return frame.to_polars()
+        native = nw.to_native(frame)
+        return frame.to_polars() if native is source else frame_of(native)
     if isinstance(frame, nw.LazyFrame):
         return _collected(nw.to_native(frame.collect(backend="polars")))
     raise TableError(f"A {type(source).__module__}.{type(source).__qualname__} is not a table. Pass {ACCEPTED}.")
@@ -105,18 +113,18 @@ def column_of(name: str, values: Any) -> pl.Series:
     Raises:
         TableError: a single value, or an array with more or fewer dimensions than one.
     """
-    libraries = _libraries(values)
     if isinstance(values, nw.Series):
         values = nw.to_native(values)
+    classes = _classes(values)
     if isinstance(values, pl.Series):
         return values.alias(name)
-    if "torch" in libraries and hasattr(values, "detach"):
+    if "torch.Tensor" in classes:
         values = _array_of_tensor(values)
     if isinstance(values, np.ndarray):
         return _column_of_array(name, values)
-    if "pandas" in libraries:
+    if any(each.startswith("pandas.") for each in classes):
         return _column_of_pandas(name, values)
-    if "pyarrow" in libraries:
+    if classes & {"pyarrow.Array", "pyarrow.ChunkedArray"}:
         return pl.Series(name, values)
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TableError(
@@ -135,9 +143,9 @@ def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
         Decimals and 128-bit whole numbers as Float64, categories as String, durations and times of day as seconds in
         Float64, columns without any value as String. Lists, structs and binary columns stay as they are.
     """
-    return frame.with_columns(_plain(name, dtype) for name, dtype in frame.schema.items()).with_columns(
-        cs.float().fill_nan(None)
-    )
+    objects = [_column_of_mixed(column.name, column.to_list()) for column in frame if column.dtype == pl.Object]
+    plain = frame.with_columns(objects).with_columns(_plain(name, dtype) for name, dtype in frame.schema.items())
+    return plain.with_columns(cs.float().fill_nan(None))
 
 
 def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -148,8 +156,8 @@ def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
         return column.cast(pl.Float64)
     if kind in ("Categorical", "Enum", "Null"):
         return column.cast(pl.String)
-    if kind == "Object":
-        return column.map_elements(str, return_dtype=pl.String)
+    if kind == "Extension":
+        return column.ext.storage()
     if isinstance(dtype, pl.Duration):
         return column.to_physical().cast(pl.Float64) / {"ns": 1e9, "us": 1e6, "ms": 1e3}[dtype.time_unit]
     if kind == "Time":
@@ -157,9 +165,9 @@ def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
     return column
 
 
-def _libraries(source: Any) -> set[str]:
-    """Name the libraries that the class of an object and its parents come from."""
-    return {parent.__module__.partition(".")[0] for parent in type(source).__mro__}
+def _classes(source: Any) -> set[str]:
+    """Name the class of an object and its parents, each as library.Class."""
+    return {f"{parent.__module__.partition('.')[0]}.{parent.__name__}" for parent in type(source).__mro__}
 
 
 def _shape(source: Any) -> str:
@@ -242,7 +250,7 @@ def _column_of_array(name: str, array: np.ndarray[Any, Any]) -> pl.Series:
 
 def _column_of_pandas(name: str, values: Any) -> pl.Series:
     """Let polars do it where it can; it cannot where types are mixed, nor much at all without pyarrow."""
-    if str(getattr(values, "dtype", "")) != "object":
+    if not str(getattr(values, "dtype", "")).startswith(("object", "period", "interval")):
         try:
             column: Any = pl.from_pandas(values)
             return pl.Series(name, column)

@@ -23,7 +23,9 @@ IDENTIFIER_ROWS = 20
 MANY_LEVELS = 0.5
 #: Share of a text column's cells that have to be numbers for the rest to be taken as missing.
 ENOUGH_NUMBERS = 0.95
-IDENTIFIER_NAME = re.compile(r"(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$", re.IGNORECASE)
+IDENTIFIER_NAME = re.compile(
+    r"(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$", re.IGNORECASE
+)
 IDENTIFIER_CAMEL = re.compile(r"[a-z](Id|ID)$")
 
 
@@ -46,10 +48,14 @@ def decide_kind(series: pl.Series) -> tuple[str, str]:
         return "constant", f"every row holds {known[0]!r}"
     if series.dtype == pl.Boolean:
         return "flag", "true or false"
-    if n_different == len(known) >= IDENTIFIER_ROWS and _is_identifier_name(series.name) and not series.dtype.is_float():
+    if (
+        n_different == len(known) >= IDENTIFIER_ROWS
+        and _is_identifier_name(series.name)
+        and not series.dtype.is_float()
+    ):
         return "identifier", f"its name says so, and all {len(known):,} values differ"
     if series.dtype.is_numeric():
-        if n_different == 2 and set(known.unique().to_list()) == {0, 1}:  # noqa: PLR2004
+        if n_different == 2 and set(known.unique().to_list()) == {0, 1}:
             return "flag", "0 or 1"
         return "number", str(series.dtype)
     if series.dtype.is_temporal():
@@ -60,18 +66,18 @@ def decide_kind(series: pl.Series) -> tuple[str, str]:
 def _decide_text(known: pl.Series, n_different: int) -> tuple[str, str]:
     numbers = number_strings(known)
     n_numbers = numbers.is_not_null().sum()
-    if n_numbers >= ENOUGH_NUMBERS * len(known) and n_different > 2:  # noqa: PLR2004
+    if n_numbers >= ENOUGH_NUMBERS * len(known) and n_different > 2:
         others = known.filter(numbers.is_null()).unique(maintain_order=True)
         rest = f"; {listed(others, 3)} count as missing" if len(others) else ""
         return "number", f"text, of which {n_numbers / len(known):.1%} are numbers{rest}"
     dates, date_format = parse_dates(known)
     if dates is not None:
         return "date", f"text written as {date_format}"
-    if n_different == 2:  # noqa: PLR2004
+    if n_different == 2:
         return "flag", f"two levels: {listed(sorted(known.unique().to_list()))}"
     if len(known) >= IDENTIFIER_ROWS and n_different > MANY_LEVELS * len(known):
         words = known.str.count_matches(r"\S+").mean()
-        if isinstance(words, float) and words >= 3:  # noqa: PLR2004
+        if isinstance(words, float) and words >= 3:
             return "text", f"{n_different:,} different texts of {words:.0f} words on average in {len(known):,} rows"
         return "identifier", f"{n_different:,} different values in {len(known):,} rows"
     return "category", f"text of {n_different:,} levels"

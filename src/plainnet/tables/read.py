@@ -146,7 +146,7 @@ def _existing(source: str) -> Path:
         raise TableError(f"{path}: patterns are not followed. Pass one file, or read them one by one and join them.")
     if not path.parent.is_dir():
         raise TableError(f"{path} does not exist: there is no folder {path.parent} (looked from {Path.cwd()}).")
-    raise TableError(f"{path} does not exist{near or f' (looked in {path.parent.resolve()}).'}")
+    raise TableError(f"{path} does not exist{near or f' (looked in {path.parent.resolve()})'}.")
 
 
 def _read_file(path: Path, limit_bytes: int) -> pl.DataFrame:
@@ -211,10 +211,9 @@ def _read_columnar(path: Path, suffix: str) -> pl.DataFrame:
     try:
         if suffix == ".parquet":
             return pl.read_parquet(path, glob=False)
-        with path.open("rb") as file:
-            is_file = file.read(6) == b"ARROW1"
-            file.seek(0)
-            return pl.read_ipc(file) if is_file else pl.read_ipc_stream(file)
+        # Opened here, since read_ipc would take signs such as [ in a path for a pattern.
+        with path.open("rb") as file, path.open("rb") as again:
+            return pl.read_ipc(again) if file.read(6) == b"ARROW1" else pl.read_ipc_stream(again)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise TableError(f"{path} is not a {suffix[1:]} file, or it is damaged: {error}. Write it again.") from error
 
@@ -233,7 +232,9 @@ def _read_excel(path: Path, limit_bytes: int) -> pl.DataFrame:
         workbook = fastexcel.read_excel(path)
         first = workbook.load_sheet(0, header_row=None, n_rows=1, dtypes="string").to_polars()
         rows = workbook.load_sheet(0, schema_sample_rows=None).to_polars()
-    except (fastexcel.FastExcelError, zipfile.BadZipFile, pl.exceptions.PolarsError, OSError) as error:
+    except (TableError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a damaged file can make its reader panic, and a panic is no Exception
         reason = str(error).partition("\n")[0]
         raise TableError(f"{path} is not an Excel file, or it is damaged: {reason}. Save it again.") from error
     if first.is_empty():

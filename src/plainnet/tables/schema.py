@@ -145,13 +145,19 @@ class Schema:
         kinds = dict(kinds or {})
         for name, kind in kinds.items():
             if name not in table.columns:
-                raise SettingError(f"kinds names the column {name!r}, which the table lacks{did_you_mean(name, table.columns)}.")
+                raise SettingError(
+                    f"kinds names the column {name!r}, which the table lacks{did_you_mean(name, table.columns)}."
+                )
             if kind not in ("number", "category", "flag", "date", "ignored"):
-                raise SettingError(f"column {name!r} cannot be {kind!r}: choose number, category, flag, date or ignored.")
+                raise SettingError(
+                    f"column {name!r} cannot be {kind!r}: choose number, category, flag, date or ignored."
+                )
         columns = tuple(_learn(table[name], kinds.get(name), weight) for name in table.columns)
         if not any(column.is_used for column in columns):
             reasons = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
-            raise TableError(f"no column can be used to predict: {reasons}. Override a kind with kinds={{'column': 'number'}}.")
+            raise TableError(
+                f"no column can be used to predict: {reasons}. Override a kind with kinds={{'column': 'number'}}."
+            )
         return cls(columns, _count(np.ones(table.height, dtype=bool), weight))
 
     @property
@@ -206,8 +212,10 @@ def _learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
         .sort(["rows", "level"], descending=[True, False])
     )  # fmt: skip
     if column.kind == "flag":
-        if counts.height > 2:  # noqa: PLR2004 - a flag is what has two levels
-            raise TableError(f"column {column.name!r} cannot be a flag: it has {counts.height} levels, not 2. Choose category.")
+        if counts.height > 2:
+            raise TableError(
+                f"column {column.name!r} cannot be a flag: it has {counts.height} levels, not 2. Choose category."
+            )
         return replace(column, levels=tuple(sorted(counts["level"].to_list(), key=_level_order)))
     rare = min(RARE_ROWS, float(counts["rows"].sum()) / 200)
     kept = counts.filter(pl.col("rows") >= rare).head(MOST_LEVELS)
@@ -220,7 +228,9 @@ def _learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
 def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
     dates, date_format = parse_dates(series)
     if dates is None:
-        raise TableError(f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as {series.drop_nulls()[:1].to_list()}.")
+        raise TableError(
+            f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as {series.drop_nulls()[:1].to_list()}."
+        )
     parts = {}
     for name, values in date_parts(dates, DATE_PARTS).items():
         known = np.isfinite(values)

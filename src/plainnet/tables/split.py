@@ -52,7 +52,7 @@ def split_rows(
         raise SettingError(f"the share of rows to hold out is above 0 and below 1, not {share}.")
     if groups is not None and time is not None:
         raise SettingError("rows are split by group or by time, not by both.")
-    if n_rows < 2:  # noqa: PLR2004
+    if n_rows < 2:
         raise TableError(f"{n_rows} row{'' if n_rows == 1 else 's'} cannot be split in two.")
     if time is not None:
         return _by_time(time, share)
@@ -69,9 +69,9 @@ def split_rows(
 
 def _stratified(rows: Rows, n_held_out: int, classes: npt.NDArray[Any], seed: int) -> tuple[Rows, Rows]:
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    alone = counts[codes] < 2  # noqa: PLR2004 - a class of one row cannot be on both sides
+    alone = counts[codes] < 2
     n_held_out = min(n_held_out, int((~alone).sum()) - 1)
-    n_classes = int((counts >= 2).sum())  # noqa: PLR2004
+    n_classes = int((counts >= 2).sum())
     if n_held_out < n_classes or (~alone).sum() - n_held_out < n_classes:
         kept, held_out = train_test_split(rows, test_size=max(n_held_out, 1), random_state=seed)
         return kept, held_out
@@ -82,7 +82,7 @@ def _stratified(rows: Rows, n_held_out: int, classes: npt.NDArray[Any], seed: in
 def _by_group(groups: npt.NDArray[Any], share: float, seed: int) -> tuple[Rows, Rows]:
     _, codes = np.unique(groups, return_inverse=True)
     n_groups = int(codes.max()) + 1
-    if n_groups < 2:  # noqa: PLR2004
+    if n_groups < 2:
         raise TableError("the rows are all of one group and cannot be split by it.")
     n_held_out = min(max(round(share * n_groups), 1), n_groups - 1)
     splitter = GroupShuffleSplit(n_splits=1, test_size=n_held_out, random_state=seed)

@@ -54,7 +54,9 @@ def target_array(series: pl.Series) -> npt.NDArray[Any]:
         return np.array(series.to_list(), dtype=np.str_)
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return series.to_numpy()
-    raise TableError(f"the target column {series.name!r} is {series.dtype}; it has to be text, numbers, or true and false.")
+    raise TableError(
+        f"the target column {series.name!r} is {series.dtype}; it has to be text, numbers, or true and false."
+    )
 
 
 def merge_repeated_rows(

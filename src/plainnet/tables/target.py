@@ -47,18 +47,24 @@ class ClassTarget:
         known = np.isin(y, self.classes)
         if not known.all():
             strange = np.unique(y[~known]).tolist()[:5]
-            raise TableError(f"the target holds classes the training rows did not have: {strange}. Known: {self.classes.tolist()[:20]}.")
-        return np.searchsorted(self.classes, y).astype(np.int64)
+            raise TableError(
+                f"the target holds classes the training rows did not have: {strange}. Known: {self.classes.tolist()[:20]}."
+            )
+        return np.asarray(np.searchsorted(self.classes, y), dtype=np.int64)
 
     def decode(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Return the most probable class of each row: (N, C) -> (N,)."""
-        return np.take(self.classes, probabilities.argmax(axis=1))
+        return np.asarray(np.take(self.classes, probabilities.argmax(axis=1)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain values."""
         kind = self.classes.dtype.kind
         names = {"b": "bool", "i": self.classes.dtype.name, "u": self.classes.dtype.name, "f": self.classes.dtype.name}
-        return {"kind": "classes", "dtype": names.get(kind, "object" if kind == "O" else "str"), "classes": self.classes.tolist()}
+        return {
+            "kind": "classes",
+            "dtype": names.get(kind, "object" if kind == "O" else "str"),
+            "classes": self.classes.tolist(),
+        }
 
 
 @dataclass(frozen=True)

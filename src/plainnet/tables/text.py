@@ -177,7 +177,8 @@ def _read_regular(text: bytes, separator: str) -> pl.DataFrame | None:
     """Read all cells as strings with polars; None if the file is not regular (see the top of this file)."""
     if text[:1] in (b"\n", b"\r") or text[-2:] == b"\n\n" or text[-3:] == b"\n\r\n":
         text = text.strip(b"\r\n")
-    if text.count(b"\r") != text.count(b"\r\n"):
+    # Carriage returns alone end lines for the csv module only; a delimiter too many at the very end polars lets pass.
+    if text.count(b"\r") != text.count(b"\r\n") or text.endswith(separator.encode()):
         return None
     has_quotes = b'"' in text
     if has_quotes and not _quotes_are_regular(text, separator):
@@ -188,20 +189,20 @@ def _read_regular(text: bytes, separator: str) -> pl.DataFrame | None:
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    if cells.width == 1:
-        return None if b"\n\n" in text or b"\n\r\n" in text else cells
+    if cells.width == 1 and (b"\n\n" in text or b"\n\r\n" in text or not (cells.item(0, 0) or "").strip()):
+        return None  # in a single column, only the csv module tells a blank line from a missing cell
     n_separators = text.count(separator.encode())
     if has_quotes:
         n_separators -= sum(cells.select(pl.all().str.count_matches(separator, literal=True).sum()).row(0))
     return cells if n_separators == (cells.width - 1) * cells.height else None
 
 
-def _quotes_are_regular(text: bytes, separator: str) -> bool:
+def _quotes_are_regular(text: bytes, separator: str, step: int = 1 << 26) -> bool:
     """Check that every quote opens a cell, closes one, or is doubled inside of one."""
     characters, quote = np.frombuffer(text, dtype=np.uint8), ord('"')
     before = np.array([ord(separator), ord("\n"), quote], dtype=np.uint8)
     after = np.array([ord(separator), ord("\n"), ord("\r"), quote], dtype=np.uint8)
-    n_quotes, step = 0, 1 << 26
+    n_quotes = 0
     for start in range(0, len(text), step):
         where = np.flatnonzero(characters[start : start + step] == quote) + start
         # Even quotes open and odd ones close; a doubled quote closes a cell and opens it again at once.

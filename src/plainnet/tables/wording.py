@@ -9,13 +9,14 @@ __all__ = ["did_you_mean", "listed"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name nearest to a wrong one, as the end of a sentence; '' if none is near.
+    """Suggest the known name nearest to a wrong one, in brackets; "" if none is near.
 
     >>> did_you_mean("incom", ["age", "income"])
-    "; did you mean 'income'?"
+    " (did you mean 'income'?)"
     """
-    near = get_close_matches(name.lower(), by_lower := {each.lower(): each for each in known}, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+    by_lower = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
 
 
 def listed(values: Iterable[object], most: int = 5) -> str:

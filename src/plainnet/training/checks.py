@@ -74,7 +74,9 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, schedule
     if not own:
         raise TrainingError("the network has no parameters: there is nothing to train.")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError("every parameter of the network is frozen (requires_grad=False): there is nothing to train.")
+        raise TrainingError(
+            "every parameter of the network is frozen (requires_grad=False): there is nothing to train."
+        )
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not held & own:
         raise TrainingError(
@@ -86,7 +88,9 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, schedule
     if scheduler is None:
         return
     if getattr(scheduler, "optimizer", optimizer) is not optimizer:
-        raise TrainingError(f"the scheduler {type(scheduler).__name__} belongs to another optimizer: build it from this one.")
+        raise TrainingError(
+            f"the scheduler {type(scheduler).__name__} belongs to another optimizer: build it from this one."
+        )
     if scheduler_every == "step" and isinstance(scheduler, ReduceLROnPlateau):
         raise TrainingError("ReduceLROnPlateau watches the loss of an epoch: pass scheduler_every='epoch'.")
     if scheduler_every == "epoch" and isinstance(scheduler, OneCycleLR):
@@ -114,10 +118,18 @@ def check_first_batch(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, batch_
     rows = min(len(x), batch_size, TRIAL_ROWS)
     prediction = trial(model, x[:rows])
     if not isinstance(prediction, Tensor) or prediction.ndim == 0 or len(prediction) != rows:
-        what = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else f"a {type(prediction).__name__}"
+        what = (
+            f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else f"a {type(prediction).__name__}"
+        )
         raise TrainingError(f"the network's output for {rows} rows is {what}: it has to be a tensor of {rows} rows.")
     if not prediction.requires_grad:
-        raise TrainingError("the network's output does not depend on its trainable parameters: no gradient can reach them.")
+        raise TrainingError(
+            "the network's output does not depend on its trainable parameters: no gradient can reach them."
+        )
+    if getattr(loss, "reduction", "mean") == "none":
+        raise TrainingError(
+            "the loss has reduction='none', a loss for each row; it has to give one number: 'mean' or 'sum'."
+        )
     kind = SAME_AS.get(loss, type(loss)) if callable(loss) and not isinstance(loss, nn.Module) else type(loss)
     if issubclass(kind, ROW_BY_ROW):
         check_same_shape(kind.__name__, prediction, y)
@@ -126,7 +138,7 @@ def check_first_batch(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, batch_
         check_class_targets(kind.__name__, prediction, y, getattr(loss, "ignore_index", -100))
     elif not isinstance(loss, nn.modules.loss._Loss):  # noqa: SLF001 - torch has no public name for "a loss of torch's"
         check_own_loss(loss, prediction, y[:rows])
-    check_last_operation(kind.__name__, prediction, y)
+    check_last_operation(kind.__name__, prediction)
 
 
 def trial(model: nn.Module, x: Tensor) -> Any:
@@ -227,12 +239,14 @@ def check_class_targets(loss: str, prediction: Tensor, y: Tensor, ignore_index: 
     if y.is_floating_point():
         if loss == "CrossEntropyLoss" and y.shape[1:] == prediction.shape[1:]:
             return  # class probabilities
-        raise TrainingError(f"{loss} wants class numbers 0 … {n_classes - 1} as int64, and y is {y.dtype}: pass y.long().reshape(-1).")
+        raise TrainingError(
+            f"{loss} wants class numbers 0 … {n_classes - 1} as int64, and y is {y.dtype}: pass y.long().reshape(-1)."
+        )
     if y.dtype not in (torch.int64, torch.uint8):
         raise TrainingError(f"{loss} wants class numbers as int64, and y is {y.dtype}: pass y.long().")
     if y.shape[1:] != prediction.shape[2:]:
         raise TrainingError(
-            f"{loss} wants y of shape ({', '.join(map(str, (len(y), *prediction.shape[2:])))}{',' if prediction.ndim == 2 else ''}), "  # noqa: PLR2004
+            f"{loss} wants y of shape ({', '.join(map(str, (len(y), *prediction.shape[2:])))}{',' if prediction.ndim == 2 else ''}), "
             f"and y has {tuple(y.shape)}: pass y.reshape(-1)."
         )
     counted = y[y != ignore_index]
@@ -254,18 +268,32 @@ def check_own_loss(loss: Callable[..., Any], prediction: Tensor, y: Tensor) -> N
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise TrainingError(f"the loss gives {what}; it has to give one number, a scalar tensor: take .mean() or .sum() of it.")
-    if prediction.shape == y.shape or prediction.numel() != y.numel() or len(y) < 2:  # noqa: PLR2004
-        return
-    try:
-        meant = loss(prediction, y.reshape(prediction.shape))
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        return  # the loss wants just these shapes
-    if not torch.isclose(value.detach(), meant.detach(), rtol=1e-4, equal_nan=True).all():
+        raise TrainingError(
+            f"the loss gives {what}; it has to give one number, a scalar tensor: take .mean() or .sum() of it."
+        )
+    if prediction.shape != y.shape and prediction.numel() == y.numel() and _is_broadcast(loss, prediction[:8], y[:8]):
         check_same_shape(getattr(loss, "__name__", type(loss).__name__), prediction, y)
 
 
-def check_last_operation(loss: str, prediction: Tensor, y: Tensor) -> None:
+def _is_broadcast(loss: Callable[..., Any], prediction: Tensor, y: Tensor) -> bool:
+    """Whether a loss of the user's own joins its rows only once y has the predictions' shape.
+
+    One row alone cannot be broadcast, so the mean or the sum of the rows' own losses is what was meant.
+    """
+    try:
+        alone = torch.stack([loss(prediction[i : i + 1], y[i : i + 1]).detach().reshape(()) for i in range(len(y))])
+        given = loss(prediction, y).detach().reshape(())
+        shaped = loss(prediction, y.reshape(prediction.shape)).detach().reshape(())
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return False  # the loss wants just these shapes
+
+    def joins_rows(value: Tensor) -> bool:
+        return any(bool(torch.isclose(value, joined, rtol=1e-4)) for joined in (alone.mean(), alone.sum()))
+
+    return joins_rows(shaped) and not joins_rows(given)
+
+
+def check_last_operation(loss: str, prediction: Tensor) -> None:
     """Refuse logits for BCELoss, and a sigmoid or softmax before a loss that brings its own."""
     last = last_operation(prediction)
     if loss == "BCELoss":

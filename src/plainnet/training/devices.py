@@ -37,7 +37,9 @@ def choose_device(wanted: str | torch.device, model: nn.Module, x: Tensor) -> to
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch raises AssertionError where it is built without CUDA
-        raise TrainingError(f"device {str(wanted)!r} cannot be used: {str(error).splitlines()[0]}. Try 'auto' or 'cpu'.") from error
+        raise TrainingError(
+            f"device {str(wanted)!r} cannot be used: {str(error).splitlines()[0]}. Try 'auto' or 'cpu'."
+        ) from error
     return device
 
 

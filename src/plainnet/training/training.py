@@ -174,7 +174,9 @@ def _row_weights(sample_weight: Any, n_rows: int) -> Tensor:
     """Check the weights and scale them to mean 1."""
     weight = torch.as_tensor(sample_weight).detach().double()
     if weight.shape != (n_rows,):
-        raise TrainingError(f"sample_weight has shape {tuple(weight.shape)}, and x has {n_rows} rows: pass shape ({n_rows},).")
+        raise TrainingError(
+            f"sample_weight has shape {tuple(weight.shape)}, and x has {n_rows} rows: pass shape ({n_rows},)."
+        )
     if not bool((weight >= 0).all()) or not bool(weight.isfinite().all()) or float(weight.sum()) <= 0:
         raise TrainingError("sample_weight holds a negative, NaN or infinite weight, or only zeros.")
     return (weight / weight.mean()).float()
@@ -200,9 +202,13 @@ def _hold_out(
             raise TrainingError(f"validation={validation} of {len(x)} rows leaves none to train on.")
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         kept, held = order[n_held_out:].sort().values, order[:n_held_out].sort().values
-        parts = [(x[rows], y[rows], None if weight is None else weight[rows.to(weight.device)]) for rows in (kept, held)]
+        parts = [
+            (x[rows], y[rows], None if weight is None else weight[rows.to(weight.device)]) for rows in (kept, held)
+        ]
         return parts[0], parts[1]
-    raise TrainingError(f"validation is a pair (x, y), or the share of rows to hold out, in (0, 1), not {validation!r:.80}.")
+    raise TrainingError(
+        f"validation is a pair (x, y), or the share of rows to hold out, in (0, 1), not {validation!r:.80}."
+    )
 
 
 def _move(parts: Any, device: torch.device) -> Any:
@@ -214,4 +220,6 @@ def _move(parts: Any, device: torch.device) -> Any:
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether ``optimizer.step`` cannot be called without a closure, as LBFGS's."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    return isinstance(optimizer, torch.optim.LBFGS) or (closure is not None and closure.default is inspect.Parameter.empty)
+    return isinstance(optimizer, torch.optim.LBFGS) or (
+        closure is not None and closure.default is inspect.Parameter.empty
+    )

@@ -1,0 +1,213 @@
+"""The command line as a user meets it: output, files, exit codes, errors without tracebacks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import plainnet
+from plainnet.cli.cli import main
+from tests.helpers import people
+
+DOCS = Path(__file__).parents[2] / "docs"
+VERBS = ("train", "predict", "evaluate", "show", "plot", "runs", "tutorial", "doctor")
+
+
+@pytest.fixture
+def run_cli(monkeypatch, capsys, tmp_path):
+    """Run the command line in a folder of its own: arguments -> (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("warnings.showwarning", None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plainnet", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    path = tmp_path / "people.csv"
+    people().write_csv(path)
+    return path
+
+
+def trained(run_cli, table, *more) -> tuple[int, str, str]:
+    return run_cli("train", table, "--target", "rich", "--out", "run", "--epochs", "4", "--hidden", "8", *more)
+
+
+@pytest.mark.filterwarnings("default")
+def test_from_a_csv_to_predictions(run_cli, table, tmp_path) -> None:
+    code, out, _ = trained(run_cli, table)
+    assert code == 0
+    assert "test (60 rows)" in out
+    assert "baseline" in out
+    assert "classes, as the target is text" in out
+
+    code, out, _ = run_cli("predict", "run", table)
+    assert code == 0
+    assert out.splitlines()[0] == "prediction,probability no,probability yes"
+    assert len(out.splitlines()) == 301
+
+    code, _, err = run_cli("predict", "run", table, "--with-input", "--out", "p.parquet")
+    assert (code, "300 predictions written to p.parquet" in err) == (0, True)
+    written = pl.read_parquet(tmp_path / "p.parquet")
+    assert written["prediction"].to_list() == plainnet.load("run").predict(people()).tolist()
+    assert "income" in written.columns
+
+    code, out, _ = run_cli("evaluate", "run", table)
+    assert (code, "AUC" in out) == (0, True)
+    code, out, _ = run_cli("evaluate", "run", table, "--json")
+    assert json.loads(out)["scores"][0]["rows"] == 300
+
+    code, out, _ = run_cli("show", "run")
+    assert code == 0
+    assert "person_id" in out
+    assert "identifier" in out
+    assert "Sequential(" in out
+    code, out, _ = run_cli("show", "run", "--json")
+    assert json.loads(out)["schema"]["n_rows"] == 204
+
+    code, _, _ = run_cli("plot", "run", "--out", "loss.svg")
+    assert (tmp_path / "loss.svg").read_text().startswith("<?xml")
+    code, out, _ = run_cli("runs", ".")
+    assert (code, "AUC" in out) == (0, True)
+    assert json.loads(run_cli("runs", ".", "--json")[1])[0]["target"] == "rich"
+
+
+@pytest.mark.filterwarnings("default")
+def test_numbers_json_and_overrides(run_cli, table) -> None:
+    code, out, _ = run_cli(
+        "train", table, "-t", "income", "--out", "run", "--epochs", "3", "--json", "--category", "age", "--ignore", "rich",
+        "--seed", "3", "--test", "0.3", "--batch-size", "32", "--learning-rate", "0.01", "--patience", "2",
+    )  # fmt: skip
+    facts = json.loads(out)
+    assert code == 0
+    assert (facts["task"], facts["seed"], facts["split"]["test"]) == ("numbers", 3, 90)
+    schema = json.loads(run_cli("show", "run", "--json")[1])["schema"]
+    kinds = {column["name"]: column["kind"] for column in schema["columns"]}
+    assert (kinds["age"], kinds["rich"]) == ("category", "ignored")
+    assert run_cli("predict", "run", table)[1].splitlines()[0] == "prediction"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_database_table_is_named_with_query(run_cli, tmp_path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as base:
+        frame = people()
+        base.execute(f"create table people ({', '.join(frame.columns)})")
+        base.executemany(f"insert into people values ({', '.join('?' * frame.width)})", frame.rows())
+        base.execute("create table other (a)")
+        base.commit()
+    code, _, err = run_cli("train", "sqlite:///shop.db", "--target", "rich", "--epochs", "2")
+    assert (code, "people" in err) == (1, True)
+    code, _, _ = run_cli(
+        "train", "sqlite:///shop.db", "--query", "people", "--target", "rich", "--epochs", "2", "--out", "run"
+    )
+    assert code == 0
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "nope.csv", "--target", "x"], 1, "nope.csv"),
+        (["train", "people.csv"], 1, "--target is missing"),
+        (["train", "people.csv", "--target", "ritch"], 1, "did you mean 'rich'"),
+        (["train", "people.csv", "--target", "rich", "--hidden", "a,b"], 1, "--hidden holds whole numbers"),
+        (["train", "people.csv", "--target", "rich", "--task", "poetry"], 1, "the task is one of"),
+        (["train", "people.csv", "--target", "rich", "--test", "2"], 1, "share of test rows"),
+        (["train", "people.csv", "--target", "rich", "--category", "nope"], 1, "kinds names the column 'nope'"),
+        (["train", "people.csv", "--target", "rich", "--learning-rate", "-1"], 1, "learning_rate is a number above 0"),
+        (["train", "people.csv", "--target", "rich", "--device", "abacus"], 1, "device 'abacus' cannot be used"),
+        (["train", "people.csv", "--epochs", "many"], 2, "Invalid value"),
+        (["predict", "nope", "people.csv"], 1, "cannot be read"),
+        (["predict", "people.csv", "people.csv"], 1, "no plainnet model"),
+        (["show", "nope"], 1, "nope"),
+        (["evaluate", "nope", "people.csv"], 1, "there is no run folder"),
+        (["plot", "nope"], 1, "there is no run folder"),
+        (["fly"], 2, "No such command"),
+    ],
+)
+def test_mistakes_are_explained(run_cli, table, arguments, code, message) -> None:
+    found, _, err = run_cli(*arguments)
+    assert (found, message in err) == (code, True), err
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_table_that_changed_is_answered_by_the_difference(run_cli, table, tmp_path) -> None:
+    trained(run_cli, table)
+    people().rename({"income": "Income_EUR"}).write_csv(tmp_path / "new.csv")
+    code, _, err = run_cli("predict", "run", "new.csv")
+    assert code == 1
+    assert "missing  income (did you mean 'Income_EUR'?)" in err
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_is_overwritten_only_when_asked(run_cli, table) -> None:
+    assert trained(run_cli, table)[0] == 0
+    code, _, err = trained(run_cli, table)
+    assert (code, "is already there" in err) == (1, True)
+    assert trained(run_cli, table, "--overwrite")[0] == 0
+
+
+def test_the_tutorial_shows_its_steps(run_cli, tmp_path) -> None:
+    code, out, _ = run_cli("tutorial", "--epochs", "50")
+    assert code == 0
+    for shown in (
+        "x: (100, 10)   y: (100, 1)",
+        "Linear(in_features=10, out_features=15",
+        "epoch    49",
+        ">>> history.plot()",
+        "engine eager",
+    ):
+        assert shown in out
+    assert (tmp_path / "tutorial_loss.png").stat().st_size > 5000
+
+
+def test_doctor_finds_a_working_installation(run_cli) -> None:
+    code, out, _ = run_cli("doctor", "--json")
+    facts = json.loads(out)
+    assert (code, facts["training"], facts["plainnet"]) == (0, "works", plainnet.__version__)
+
+
+def test_version_and_no_runs(run_cli) -> None:
+    assert run_cli("--version")[1].strip() == f"plainnet {plainnet.__version__}"
+    assert "No runs in runs" in run_cli("runs")[1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(run_cli, verb) -> None:
+    code, out, _ = run_cli(verb, "--help")
+    assert code == 0
+    assert f"plainnet {verb}" in out.split("Usage", 1)[1].split("\n", 1)[1]
+
+
+def test_the_documented_help_is_the_real_one() -> None:
+    script = "import sys; sys.path.insert(0, 'docs'); import make_docs; print(make_docs.cli_page(), end='')"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=DOCS.parent, check=True)
+    assert found.stdout == (DOCS / "cli.md").read_text(), "docs/cli.md is out of date: run make docs"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['plainnet', '--help']\nfrom plainnet.cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'matplotlib', 'polars', 'sklearn', 'numpy') if name in sys.modules], file=sys.stderr)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stderr.strip() == "[]"

@@ -1,0 +1,170 @@
+"""Run folders: complete or absent; what is in run.json; which rows; classes or numbers."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import plainnet
+from plainnet import RunError, SettingError, TableError
+from plainnet.files import replacing, replacing_folder
+from plainnet.runs.runs import list_runs, read_run
+from plainnet.runs.task import choose_task
+from plainnet.runs.train_run import train_run
+from tests.helpers import people
+
+QUICK = {"hidden": (8,), "epochs": 3}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    people().write_csv(path)
+    return path
+
+
+def test_a_run_is_complete_and_comes_back(source, tmp_path) -> None:
+    run = train_run(source, "rich", tmp_path / "run", settings=QUICK)
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "history.csv",
+        "loss.png",
+        "model.safetensors",
+        "run.json",
+    ]
+    again = read_run(run.path)
+    assert again.facts == json.loads(json.dumps(run.facts))
+    split = again.facts["split"]
+    assert (split["train"], split["validation"], split["test"]) == (204, 36, 60)
+    assert set(again.facts["scores"]) == {"train", "validation", "test"}
+    assert again.facts["scores"]["test"][0]["rows"] == 60
+    assert len(again.history()) == 3
+    assert again.estimator().classes_.tolist() == ["no", "yes"]
+    assert plainnet.load(run.path).classes_.tolist() == ["no", "yes"]
+    assert [found.path for found in list_runs(tmp_path)] == [run.path]
+
+
+def test_the_scores_are_those_of_the_rows_they_name(source, tmp_path) -> None:
+    from sklearn.metrics import accuracy_score
+
+    from plainnet.tables.split import split_rows
+
+    run = train_run(source, "rich", tmp_path / "run", settings=QUICK)
+    table = plainnet.read_table(source)
+    y = np.array(table["rich"].to_list())
+    _, test = split_rows(len(y), 0.2, seed=0, stratify=y)
+    scores = {score["metric"]: score for score in run.facts["scores"]["test"]}
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(y[test], run.estimator().predict(table[test])))
+    assert scores["accuracy"]["baseline"] == pytest.approx(np.mean(y[test] == "no"))
+
+
+def test_the_same_seed_gives_the_same_model_file(source, tmp_path) -> None:
+    a = train_run(source, "rich", tmp_path / "a", settings=QUICK)
+    b = train_run(source, "rich", tmp_path / "b", settings=QUICK)
+    assert (a.path / "model.safetensors").read_bytes() == (b.path / "model.safetensors").read_bytes()
+
+
+def test_numbers_get_numbers_scores(source, tmp_path) -> None:
+    run = train_run(source, "income", tmp_path / "run", settings=QUICK, kinds={"rich": "ignored"})
+    assert [score["metric"] for score in run.facts["scores"]["test"]] == ["RMSE", "MAE", "R²"]
+    assert run.facts["task_reason"].startswith("the target holds")
+
+
+def test_group_and_time_splits(source, tmp_path) -> None:
+    run = train_run(source, "rich", tmp_path / "group", group="town", settings=QUICK, test_share=0.3)
+    assert run.facts["split"]["by"] == "group town"
+    assert run.estimator().schema_.columns[3].kind == "ignored"
+    run = train_run(source, "rich", tmp_path / "time", time="joined", settings=QUICK)
+    assert run.facts["split"]["by"] == "time joined"
+    with pytest.raises(TableError, match="no column 'twon' to split by .did you mean 'town'"):
+        train_run(source, "rich", tmp_path / "x", group="twon")
+    with pytest.raises(TableError, match="no time to split by"):
+        train_run(source, "rich", tmp_path / "x", time="town")
+
+
+def test_a_run_that_is_there_is_not_lost(source, tmp_path) -> None:
+    train_run(source, "rich", tmp_path / "run", settings=QUICK)
+    before = (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(RunError, match="is already there.*--overwrite"):
+        train_run(source, "rich", tmp_path / "run", settings=QUICK)
+    assert (tmp_path / "run" / "run.json").read_text() == before
+    train_run(source, "rich", tmp_path / "run", settings=QUICK, seed=1, overwrite=True)
+    assert read_run(tmp_path / "run").facts["seed"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["people.csv", "run"]
+
+
+def test_runs_are_named_after_the_table(source, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [train_run(source, "rich", settings=QUICK).path for _ in range(2)] == [
+        Path("runs/people-1"),
+        Path("runs/people-2"),
+    ]
+
+
+def test_ctrl_c_keeps_the_network_so_far(source, tmp_path, monkeypatch) -> None:
+    from plainnet.training import training
+
+    real = training.choose_engine
+
+    def interrupting(job):
+        engine = real(job)
+
+        def run(job):
+            for epoch in engine.run(job):
+                yield epoch
+                if epoch.index == 1:
+                    signal.raise_signal(signal.SIGINT)
+
+        return type(engine)(engine.name, engine.reason, run)
+
+    monkeypatch.setattr(training, "choose_engine", interrupting)
+    run = train_run(source, "rich", tmp_path / "run", settings=QUICK | {"epochs": 50})
+    assert run.facts["training"]["stopped_by"] == "interrupt"
+    assert run.facts["training"]["epochs"] == 2
+    assert run.estimator().predict(people()).shape == (300,)
+
+
+def test_nothing_is_left_behind_by_a_failure(source, tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="disk on fire"), replacing_folder(tmp_path / "run") as folder:
+        (folder / "model.safetensors").write_text("half")
+        raise RuntimeError("disk on fire")
+    with pytest.raises(RuntimeError, match="disk on fire"), replacing(tmp_path / "file.txt") as path:
+        path.write_text("half")
+        raise RuntimeError("disk on fire")
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+def test_folders_that_are_no_runs(tmp_path) -> None:
+    with pytest.raises(RunError, match="there is no run folder"):
+        read_run(tmp_path / "nope")
+    with pytest.raises(RunError, match=r"lacks model.safetensors, run.json, history.csv"):
+        read_run(tmp_path)
+    for name in ("model.safetensors", "history.csv"):
+        (tmp_path / name).write_text("")
+    for content, message in (("{", "cannot be read"), ("3", "cannot be read"), ("{}", "is damaged: it lacks target")):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(RunError, match=message):
+            read_run(tmp_path)
+    assert list_runs(tmp_path.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (["a", "b", "c"], "classes"),
+        ([True, False], "classes"),
+        ([0, 1, 1], "classes"),
+        ([1, 2, 3], "numbers"),
+        ([0.5, 1.5, 2.0], "numbers"),
+    ],
+)
+def test_classes_or_numbers(y, task) -> None:
+    assert choose_task(np.array(y))[0] == task
+
+
+def test_tasks_that_cannot_be() -> None:
+    with pytest.raises(SettingError, match="the task is one of classes, numbers"):
+        choose_task(np.array([1]), "poetry")
+    with pytest.raises(SettingError, match="is no number: choose --task classes"):
+        choose_task(np.array(["a"]), "numbers")
