@@ -54,6 +54,8 @@ class FitSettings:
         batch_size: rows in a step. 64 … 1 024, growing with the table: small tables need many steps, large ones speed.
             A tiny table is one batch.
         epochs: passes over the rows.
+        patience: epochs without a new best before stopping: a third of all, so that a network which has long begun to
+            learn by heart is not trained to the end, and one on a plateau still is.
         validation_share: of the rows, held out to find the best epoch. 0 for a tiny table, where so few rows would
             say nothing: its network is trained for all epochs.
         is_tiny: whether the table has at most ``TINY_ROWS`` rows.
@@ -61,16 +63,23 @@ class FitSettings:
 
     batch_size: int
     epochs: int
+    patience: int
     validation_share: float
     is_tiny: bool
 
     @classmethod
     def derive(
-        cls, n_rows: int, *, batch_size: int | None, epochs: int | None, validation_share: float | None
+        cls,
+        n_rows: int,
+        *,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        patience: int | None = None,
+        validation_share: float | None = None,
     ) -> FitSettings:
         """Fill in what was left at None.
 
-        >>> FitSettings.derive(40_000, batch_size=None, epochs=None, validation_share=None).batch_size
+        >>> FitSettings.derive(40_000).batch_size
         512
         """
         is_tiny = n_rows <= TINY_ROWS
@@ -83,7 +92,13 @@ class FitSettings:
         if epochs is None:
             steps_an_epoch = max(1, round(n_rows * (1 - validation_share) / batch_size))
             epochs = min(max(round(STEPS / steps_an_epoch), LEAST_EPOCHS), MOST_EPOCHS)
-        return cls(batch_size=batch_size, epochs=epochs, validation_share=validation_share, is_tiny=is_tiny)
+        return cls(
+            batch_size=batch_size,
+            epochs=epochs,
+            patience=patience or max(LEAST_PATIENCE, epochs // 3),
+            validation_share=validation_share,
+            is_tiny=is_tiny,
+        )
 
 
 #: Rows up to which a table is trained as one batch, without validation rows.
@@ -94,3 +109,4 @@ VALIDATION_SHARE = 0.15
 STEPS = 4000
 LEAST_EPOCHS = 8
 MOST_EPOCHS = 200
+LEAST_PATIENCE = 16

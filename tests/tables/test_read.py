@@ -23,13 +23,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from plainnet.errors import DataWarning, MissingExtraError, TableError
 from plainnet.tables.cells import as_dates, as_number
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import is_path, read_table, write_table
-from plainnet.tables.text import _quotes_are_regular, _read_irregular, _read_regular, decode, read_text
+from plainnet.tables.text import _is_utf8, _quotes_are_regular, _read_irregular, _read_regular, decode, read_text
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -234,6 +234,12 @@ def test_a_header_of_numbers_is_kept_with_a_warning(put):
         frame = read_table(put("5.1,3\n4.9,2\n"))
     assert frame.columns == ["5.1", "3"]
     assert frame.rows() == [(4.9, 2)]
+
+
+def test_a_warning_points_at_the_line_that_reads_the_table(put):
+    with pytest.warns(DataWarning) as caught:
+        read_table(put("a;a\n1,234;x\n"))
+    assert [warning.filename for warning in caught] == [__file__, __file__]
 
 
 def test_the_separator_line_of_excel_is_obeyed(put):
@@ -1125,8 +1131,11 @@ def test_whatever_the_csv_module_writes_is_read_back_equal(tmp_path, table, deli
     writer.writerow(names)
     for row in zip(*table, strict=True):
         writer.writerow(["" if cell is None and len(table) == 1 else cell for cell in row])
+    content = buffer.getvalue().encode(encoding)
+    # A few letters of Windows-1252 side by side are the bytes of one letter in UTF-8, which is then what they are read as.
+    assume(encoding != "cp1252" or content.isascii() or not _is_utf8(content))
     path = tmp_path / "t.csv"
-    path.write_bytes(buffer.getvalue().encode(encoding))
+    path.write_bytes(content)
     frame = read_table(path)
     assert frame.columns == names
     assert [frame[name].to_list() for name in names] == table

@@ -79,7 +79,9 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate of the schedule.")] = 3e-3,
     patience: Annotated[
         int | None,
-        typer.Option(help="Stop after so many epochs without a new best.  [default: train all]", show_default=False),
+        typer.Option(
+            help="Stop after so many epochs without a new best.  [default: a third of all]", show_default=False
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: Annotated[

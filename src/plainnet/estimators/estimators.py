@@ -112,6 +112,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             table.height,
             batch_size=self.batch_size,
             epochs=self.epochs,
+            patience=self.patience,
             validation_share=0.0 if validation is not None else self.validation_fraction,
         )
         valid_table, valid_y = None, None
@@ -190,7 +191,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 validation=held,
                 scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, schedule),
                 scheduler_every="step",
-                stopping=EarlyStopping(patience=self.patience) if held is not None else None,
+                stopping=EarlyStopping(patience=settings.patience) if held is not None else None,
             )  # fmt: skip
         self.__dict__.pop("_optimizer", None)  # a partial_fit that follows starts afresh
 

@@ -28,8 +28,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         weight_decay: of AdamW, on weights, not on biases.
         batch_size: rows in a step; None: 64 … 1 024, by the number of rows.
         epochs: passes over the rows; None: by the number of rows.
-        patience: epochs without a new best validation loss before stopping; None: train all epochs. The network
-            keeps the weights of its best epoch either way.
+        patience: epochs without a new best validation loss before stopping; None: a third of the epochs, at least 16.
+            The network keeps the weights of its best epoch.
         validation_fraction: share of the rows held out to find the best epoch; None: 0.15, or 0 for at most 64 rows.
         kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
         random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.

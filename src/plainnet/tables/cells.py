@@ -155,7 +155,7 @@ def _guess_mark(column: pl.Series, evidence: set[str], where: str, *, decimal_co
             f"{where}, column {column.name!r}: the mark in {example} could part thousands or decimals; it was read as "
             f"{without.replace(',', '.')}. Write the numbers of this column without thousands marks to be sure."
         )
-        warnings.warn(message, DataWarning, stacklevel=5)
+        warnings.warn(message, DataWarning, stacklevel=8)
     return mark
 
 

@@ -7,6 +7,7 @@ nor pyarrow nor torch is imported here: an object of theirs brings its library a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -17,6 +18,7 @@ import polars as pl
 import polars.selectors as cs
 
 from plainnet.errors import TableError
+from plainnet.tables.wording import listed
 
 __all__ = ["column_of", "frame_of", "frame_of_rows", "plain_types"]
 
@@ -188,10 +190,9 @@ def _frame_of_columns(names: Iterable[Any], columns: Iterable[Any]) -> pl.DataFr
         column_of("_".join(map(str, name)) if isinstance(name, tuple) else str(name), column)
         for name, column in zip(names, columns, strict=True)
     ]
-    given = [column.name for column in read]
-    twice = sorted({name for name in given if given.count(name) > 1})
+    twice = [name for name, count in Counter(column.name for column in read).items() if count > 1]
     if twice:
-        raise TableError(f"The table has more than one column named {', '.join(map(repr, twice))}. Rename them.")
+        raise TableError(f"The table has more than one column named {listed(twice)}. Rename them.")
     if len({len(column) for column in read}) > 1:
         lengths = ", ".join(f"{column.name!r} {len(column)}" for column in read)
         raise TableError(

@@ -112,26 +112,28 @@ def unique_names(header: Sequence[str | None], where: str) -> list[str]:
         ``a, a, None`` -> ``a, a_2, column_3``; surrounding space is stripped.
     """
     given = [(cell or "").strip() for cell in header]
+    taken, used = set(given), set[str]()
     names: list[str] = []
     for position, cell in enumerate(given, start=1):
         base, count = cell or f"column_{position}", 1
         name = base
         # A made name must not take one that another header cell bears: a, a, a_2 -> a, a_3, a_2.
-        while name in names or (name != cell and name in given):
+        while name in used or (name != cell and name in taken):
             count += 1
             name = f"{base}_{count}"
+        used.add(name)
         names.append(name)
     made = [name for name, cell in zip(names, given, strict=True) if name != cell]
     if made:
         message = f"{where}: header cells that are empty or there twice were given the names {listed(made)}."
-        warnings.warn(message, DataWarning, stacklevel=4)
+        warnings.warn(message, DataWarning, stacklevel=6)
     present = pl.Series([cell for cell in given if cell], dtype=pl.String)
     if as_number(present) is not None:
         message = (
             f"{where}: the first row ({listed(given)}) is all numbers and was taken as the header. If it is data, put "
             "a line with column names above it."
         )
-        warnings.warn(message, DataWarning, stacklevel=4)
+        warnings.warn(message, DataWarning, stacklevel=6)
     return names
 
 
