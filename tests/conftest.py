@@ -1,6 +1,9 @@
 """Fixtures that every test gets."""
 
+import os
 from collections.abc import Iterator
+
+os.environ["SCIPY_ARRAY_API"] = "1"  # before scipy is imported: scikit-learn's array checks run too
 
 import matplotlib
 import numpy as np

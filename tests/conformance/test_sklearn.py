@@ -7,6 +7,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from plainnet import NetClassifier, NetRegressor
 
 
-@parametrize_with_checks([NetClassifier(hidden=(32,), epochs=60), NetRegressor(hidden=(32,), epochs=60)])
+@parametrize_with_checks([NetClassifier(), NetRegressor()])
 def test_scikit_learn_check_passes(estimator: Any, check: Any) -> None:
     check(estimator)
