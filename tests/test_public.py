@@ -10,7 +10,7 @@ import plainnet
 NAMES = [
     "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "History", "LossDivergedError", "MissingExtraError",
     "ModelFileError", "NetClassifier", "NetRegressor", "PlainnetError", "PlainnetWarning", "RunError", "Schema", "SettingError",
-    "TableError", "TrainingError", "TrainingWarning", "load", "load_adult", "read_table", "train",
+    "TableError", "TrainingError", "load", "load_adult", "read_table", "train",
 ]  # fmt: skip
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         SettingError,
         TableError,
         TrainingError,
-        TrainingWarning,
     )
     from plainnet.estimators.classifier import NetClassifier
     from plainnet.estimators.load import load
@@ -63,7 +62,6 @@ _HOMES = {
     "SettingError": "errors",
     "TableError": "errors",
     "TrainingError": "errors",
-    "TrainingWarning": "errors",
     "load": "estimators.load",
     "load_adult": "samples.samples",
     "read_table": "tables.read",
@@ -88,7 +86,6 @@ __all__ = [
     "SettingError",
     "TableError",
     "TrainingError",
-    "TrainingWarning",
     "load",
     "load_adult",
     "read_table",

@@ -11,8 +11,7 @@
     └── MissingExtraError             an optional dependency that is not installed (also an ImportError)
 
     PlainnetWarning                   any warning of ours (a UserWarning)
-    ├── DataWarning                   rows or columns left out, levels never seen in training
-    └── TrainingWarning               a training that ran, but probably not as meant
+    └── DataWarning                   rows or columns left out, levels never seen in training
 
 A message says what is wrong, where, the value, and what to do. The text is part of the interface: tests match it.
 """
@@ -36,7 +35,6 @@ __all__ = [
     "SettingError",
     "TableError",
     "TrainingError",
-    "TrainingWarning",
 ]
 
 
@@ -91,7 +89,3 @@ class PlainnetWarning(UserWarning):
 
 class DataWarning(PlainnetWarning):
     """Rows or columns were left out, or cells hold levels never seen in training."""
-
-
-class TrainingWarning(PlainnetWarning):
-    """A training ran, but probably not as meant."""

@@ -210,7 +210,6 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             device=self.device,
             seed=seed,
             progress=self.verbose,
-            on_epoch=getattr(self, "_on_epoch", None),
             **options,
         )
 
