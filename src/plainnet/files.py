@@ -53,8 +53,8 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         RunError: there is such a folder already and ``overwrite`` is False, or the disk refuses.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise RunError(f"{str(path)!r} is already there. Name another folder, or overwrite it (--overwrite).")
+    if path.exists() and not (overwrite and path.is_dir()):
+        raise RunError(f"{str(path)!r} is already there, and is not overwritten. Name another folder.")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

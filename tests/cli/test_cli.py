@@ -211,3 +211,13 @@ def test_help_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stderr.strip() == "[]"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_bug_is_a_sentence_too(run_cli, table, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oh no")
+
+    monkeypatch.setattr("plainnet.runs.train_run.train_run", broken)
+    code, _, err = trained(run_cli, table)
+    assert (code, "ZeroDivisionError: oh no" in err, "plainnet doctor" in err) == (70, True, True)

@@ -168,3 +168,19 @@ def test_tasks_that_cannot_be() -> None:
         choose_task(np.array([1]), "poetry")
     with pytest.raises(SettingError, match="is no number: choose --task classes"):
         choose_task(np.array(["a"]), "numbers")
+
+
+def test_only_runs_are_ever_overwritten(source, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for path in (tmp_path / "mine", source):
+        with pytest.raises(RunError, match="is not overwritten"):
+            train_run(source, "rich", path, settings=QUICK, overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    assert train_run(source, "rich", tmp_path / "empty", settings=QUICK, overwrite=True).history().epochs
+
+
+def test_too_few_groups_to_split_by(source, tmp_path) -> None:
+    with pytest.raises(TableError, match="'member' has 2 different values.*needs at least 3"):
+        train_run(source, "rich", tmp_path / "run", group="member", settings=QUICK)

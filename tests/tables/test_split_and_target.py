@@ -111,3 +111,8 @@ def test_numbers_are_standardised_and_come_back(shape) -> None:
 def test_a_constant_target_is_no_division_by_zero() -> None:
     target = NumberTarget.learn(np.full(5, 0.1))
     assert target.encode(np.full(5, 0.1)).tolist() == [[0.0]] * 5
+
+
+def test_numbers_too_large_to_square_are_refused() -> None:
+    with pytest.raises(TableError, match="go up to 1e.300, too large to square"):
+        NumberTarget.learn(np.array([0.0, 1e300]))

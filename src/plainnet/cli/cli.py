@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -44,13 +45,23 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 130 Ctrl-C."""
+    """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 70 a bug, 130 Ctrl-C."""
     warnings.showwarning = _show_warning
     try:
         app()
     except PlainnetError as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
         sys.exit(1)
+    except Exception as error:
+        if "PLAINNET_TRACEBACK" in os.environ:
+            raise
+        typer.secho(
+            f"Error: {type(error).__name__}: {error}\nThis is a bug in plainnet. Please report it with the output of "
+            "`plainnet doctor`; PLAINNET_TRACEBACK=1 shows where it is.",
+            fg="red",
+            err=True,
+        )
+        sys.exit(70)
     except KeyboardInterrupt:
         typer.echo("Stopped; nothing was written.", err=True)
         sys.exit(130)

@@ -17,7 +17,7 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.files import replacing, replacing_folder
 from plainnet.training.history import History
 
-__all__ = ["Run", "draw_losses", "free_name", "list_runs", "read_run", "write_run"]
+__all__ = ["Run", "check_free", "draw_losses", "free_name", "list_runs", "read_run", "write_run"]
 
 #: Largest run.json that is read, in bytes.
 MOST_BYTES = 64 * 2**20
@@ -62,12 +62,32 @@ def write_run(
     Raises:
         RunError: the folder is already there and ``overwrite`` is False, or the disk refuses.
     """
+    check_free(path, overwrite=overwrite)
     with replacing_folder(path, overwrite=overwrite) as folder:
         estimator.save(folder / "model.safetensors")
         estimator.history_.save(folder / "history.csv")
         draw_losses(estimator.history_, folder / "loss.png")
         (folder / "run.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Run(path, facts)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Check that a run can be written there: nothing is, or an older run or an empty folder that may be overwritten.
+
+    Raises:
+        RunError: something else is there, which is never overwritten, or ``overwrite`` is False.
+    """
+    if not path.exists():
+        return
+    if not overwrite:
+        raise RunError(
+            f"{str(path)!r} is already there. Name another folder with --out, or overwrite it with --overwrite."
+        )
+    known = {"model.safetensors", "run.json", "history.csv", "loss.png"}
+    if not path.is_dir() or not {file.name for file in path.iterdir()} <= known:
+        raise RunError(
+            f"{str(path)!r} is no run folder, or holds other files too, and is not overwritten. Name another folder with --out."
+        )
 
 
 def read_run(path: str | Path) -> Run:

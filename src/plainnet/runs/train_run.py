@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import DataWarning, RunError, SettingError, TableError
+from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate
-from plainnet.runs.runs import Run, free_name, write_run
+from plainnet.runs.runs import Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
 from plainnet.tables.databases import without_password
@@ -73,10 +73,8 @@ def train_run(
     Raises:
         PlainnetError: the table, a setting or the folder cannot be used.
     """
-    if out is not None and out.exists() and not overwrite:
-        raise RunError(
-            f"{str(out)!r} is already there. Name another folder with --out, or overwrite it with --overwrite."
-        )
+    if out is not None:
+        check_free(out, overwrite=overwrite)  # now, rather than after the training
     if test_share != 0 and not 0 < test_share < 1:
         raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
     started = perf_counter()
@@ -188,6 +186,13 @@ def _split(
         )  # fmt: skip
         return rows[kept], rows[held]
 
+    by = group or time
+    n_parts = 1 + (test_share > 0) + (table.height > TINY_ROWS)
+    if by is not None and table[by].n_unique() < n_parts:
+        raise TableError(
+            f"the column {by!r} has {table[by].n_unique()} different values, and a split by it into training, validation "
+            f"and test rows needs at least {n_parts}."
+        )
     rows, parts = np.arange(table.height), {}
     if test_share > 0:
         rows, parts["test"] = held_out(rows, test_share, seed)

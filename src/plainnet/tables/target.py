@@ -83,10 +83,19 @@ class NumberTarget:
 
     @classmethod
     def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> NumberTarget:
-        """Measure the training rows, (N,) or (N, K); a row of weight 2 counts like two rows."""
+        """Measure the training rows, (N,) or (N, K); a row of weight 2 counts like two rows.
+
+        Raises:
+            TableError: the numbers are so large that their variance overflows.
+        """
         columns = y.reshape(len(y), -1).astype(np.float64)
-        mean = np.average(columns, axis=0, weights=weight)
-        scale = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.average(columns, axis=0, weights=weight)
+            scale = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
+        if not np.isfinite(scale).all():
+            raise TableError(
+                f"the target's numbers go up to {np.abs(columns).max():g}, too large to square: divide them."
+            )
         # Less than float32 can tell from the mean is a constant target.
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
         return cls(mean, scale, y.ndim == 1)
