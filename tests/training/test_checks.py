@@ -205,3 +205,24 @@ def test_the_trial_leaves_no_trace() -> None:
         return found
 
     assert losses(True) == losses(False)
+
+
+def test_a_last_batch_of_one_row_is_refused_for_batch_norm() -> None:
+    def model() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+
+    with pytest.raises(TrainingError, match="batch of one row.*drop_last=True"):
+        run(model(), X, Y, nn.MSELoss(), batch_size=19)
+    assert len(run(model(), X, Y, nn.MSELoss(), batch_size=19, drop_last=True)) == 2
+
+
+def test_validation_rows_of_another_dtype_are_refused() -> None:
+    with pytest.raises(TrainingError, match="the validation x is float64"):
+        run(linear(1), X, Y, nn.MSELoss(), validation=(X.double(), Y))
+
+
+def test_a_loss_of_shape_one_and_a_float64_network_train() -> None:
+    history = run(linear(1), X, Y, lambda p, t: ((p - t) ** 2).mean().reshape(1), validation=0.2)
+    assert history.losses.shape == (2,)
+    history = run(linear(1).double(), X.double(), Y.double(), nn.MSELoss(), sample_weight=torch.ones(20))
+    assert history.losses.shape == (2,)

@@ -88,7 +88,7 @@ def step(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         loss.backward()  # type: ignore[no-untyped-call]
         if job.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(job.model.parameters(), job.clip_grad_norm)
-        return loss
+        return loss.reshape(())  # a loss of shape (1,) is a number too
 
     if job.closure:  # LBFGS measures the loss several times in one step
         return torch.as_tensor(job.optimizer.step(closure)).detach()  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def validation_loss(job: Job) -> float | None:
     finally:
         for module, was_training in modes:  # module by module: a frozen BatchNorm stays frozen
             module.training = was_training
-    return epoch_loss(job, torch.stack(losses).tolist(), rows)
+    return epoch_loss(job, torch.stack([loss.reshape(()) for loss in losses]).tolist(), rows)
 
 
 def schedule(job: Job, watched: float) -> None:

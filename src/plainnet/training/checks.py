@@ -19,7 +19,14 @@ from plainnet.engines.eager import Weights
 from plainnet.engines.job import Loss
 from plainnet.errors import SettingError, TrainingError
 
-__all__ = ["check_finite", "check_first_batch", "check_number", "check_optimizer"]
+__all__ = [
+    "check_finite",
+    "check_first_batch",
+    "check_input_dtype",
+    "check_last_batch",
+    "check_number",
+    "check_optimizer",
+]
 
 #: Rows of the trial forward pass: enough to see values outside [0, 1], few enough to cost nothing.
 TRIAL_ROWS = 256
@@ -141,6 +148,25 @@ def check_first_batch(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, batch_
     check_last_operation(kind.__name__, prediction)
 
 
+def check_last_batch(model: nn.Module, x: Tensor, batch_size: int, *, drop_last: bool) -> None:
+    """Refuse a batch of one row for BatchNorm, which cannot normalise over it.
+
+    Raises:
+        TrainingError: the last batch, or every batch, has one row.
+    """
+    n_rows = len(x)
+    rows = n_rows % batch_size or batch_size
+    if (
+        rows > 1 or x.ndim > 2 or (drop_last and batch_size > 1)
+    ):  # a sequence of (1, C, L) has L values to normalise over
+        return
+    if any(isinstance(module, nn.BatchNorm1d) and module.training for module in model.modules()):
+        advice = "pass drop_last=True or another batch_size" if batch_size > 1 else "pass a larger batch_size"
+        raise TrainingError(
+            f"BatchNorm1d cannot normalise over a batch of one row, and {n_rows} rows in batches of {batch_size} make one: {advice}."
+        )
+
+
 def trial(model: nn.Module, x: Tensor) -> Any:
     """Predict a few rows in evaluation mode, with gradients, and leave no trace: modes, buffers, random numbers."""
     modes = [(module, module.training) for module in model.modules()]
@@ -161,7 +187,7 @@ def trial(model: nn.Module, x: Tensor) -> Any:
             module.training = was_training
 
 
-def check_input_dtype(model: nn.Module, x: Tensor) -> None:
+def check_input_dtype(model: nn.Module, x: Tensor, name: str = "x") -> None:
     """Refuse float64 or whole-number inputs for a float32 network; Embedding layers may have whole numbers."""
     first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
     if first is None or isinstance(first, nn.Embedding | nn.EmbeddingBag):
@@ -170,7 +196,7 @@ def check_input_dtype(model: nn.Module, x: Tensor) -> None:
     if wanted.is_floating_point and x.dtype != wanted:
         short = str(wanted).removeprefix("torch.")
         raise TrainingError(
-            f"x is {str(x.dtype).removeprefix('torch.')} and the network's weights are {short}: "
+            f"{name} is {str(x.dtype).removeprefix('torch.')} and the network's weights are {short}: "
             f"pass x.to(torch.{short}) (a tensor) or x.astype(np.{short}) (a NumPy array)."
         )
 

@@ -16,7 +16,14 @@ from plainnet.engines.job import Epoch, Job, Loss
 from plainnet.engines.losses import RowWeightedLoss
 from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.settings import EarlyStopping
-from plainnet.training.checks import check_finite, check_first_batch, check_number, check_optimizer
+from plainnet.training.checks import (
+    check_finite,
+    check_first_batch,
+    check_input_dtype,
+    check_last_batch,
+    check_number,
+    check_optimizer,
+)
 from plainnet.training.devices import choose_device, on_device
 from plainnet.training.history import History
 from plainnet.training.progress import progress_bar
@@ -103,8 +110,10 @@ def train(
     with on_device(model, optimizer, choose_device(device, model, x)) as target_device:
         x, y = x.to(target_device), y.to(target_device)
         check_first_batch(model, x, y, loss, size)
+        check_last_batch(model, x, size, drop_last=drop_last)
         weight, held_out = _move(weight, target_device), _move(held_out, target_device)
         if held_out is not None:
+            check_input_dtype(model, held_out[0], "the validation x")
             check_finite("the validation x", held_out[0])
             check_finite("the validation y", held_out[1])
             if x.shape[1:] != held_out[0].shape[1:] or y.shape[1:] != held_out[1].shape[1:]:
