@@ -11,10 +11,11 @@ demo: .venv/.installed          ## the tutorial, then a real table
 test: .venv/.installed          ## all tests, doctests and README examples
 	$(BIN)/python -m pytest
 
-check: .venv/.installed         ## format, lint, types
+check: .venv/.installed         ## format, lint, types, layout, doctests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_layout.py src
 
 fix: .venv/.installed           ## format and lint, mending what can be mended
 	$(BIN)/ruff format .
