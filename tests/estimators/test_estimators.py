@@ -365,3 +365,39 @@ def test_pandas_weights_and_index_do_not_matter(table) -> None:
         NetClassifier(**SMALL).fit(
             frame.drop(columns="rich"), frame["rich"], sample_weight=pd.Series(np.ones(len(frame)))
         )
+
+
+@pytest.mark.parametrize("dtype", ["category", "string", "object", "str"])
+def test_text_targets_of_any_pandas_type(table, dtype) -> None:
+    y = table["rich"].to_pandas().astype(dtype)
+    assert NetClassifier(**SMALL).fit(table.drop("rich"), y).classes_.tolist() == ["no", "yes"]
+
+
+def test_nullable_targets_keep_their_type_and_missing_ones_are_refused(table) -> None:
+    X, rich = table.drop("rich"), (table["rich"] == "yes").to_list()
+    assert NetClassifier(**SMALL).fit(X, pd.Series(rich, dtype="boolean")).classes_.tolist() == [False, True]
+    for missing in (pd.Series([None, *rich[1:]], dtype="boolean"), pl.Series([None, *rich[1:]])):
+        with pytest.raises(TableError, match="Input y contains NaN: 1 rows"):
+            NetClassifier(**SMALL).fit(X, missing)
+
+
+def test_numpy_numbers_are_settings_too(table, tmp_path) -> None:
+    net = NetClassifier(
+        hidden=np.array([8]), epochs=np.int64(2), class_weight={"no": np.int64(1), "yes": 2}, kinds={"age": "number"}
+    )
+    net.fit(table, "rich").save(tmp_path / "m")
+    loaded = plainnet.load(tmp_path / "m")
+    assert (loaded.hidden, loaded.epochs, loaded.class_weight, loaded.kinds) == (
+        (8,),
+        2,
+        {"no": 1, "yes": 2},
+        {"age": "number"},
+    )
+    with pytest.raises(SettingError, match=r"such as \(64, 64\), not 8"):
+        NetClassifier(hidden=8).fit(table, "rich")
+
+
+def test_class_weights_of_numbered_classes_survive_saving(tmp_path) -> None:
+    X, y = np.random.RandomState(0).randn(80, 2), np.arange(80) % 2
+    NetClassifier(**SMALL, class_weight={0: 1, 1: 5}).fit(X, y).save(tmp_path / "m")
+    assert plainnet.load(tmp_path / "m").class_weight == {0: 1, 1: 5}

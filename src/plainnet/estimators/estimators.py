@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -20,9 +23,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from torch import nn
 
 from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.estimators.inputs import read_series, row_weights
 from plainnet.networks.networks import Shape, parameter_groups
 from plainnet.settings import EarlyStopping, FitSettings
-from plainnet.storage.storage import write_model
+from plainnet.storage.storage import plain, write_model
 from plainnet.tables.encode import encode
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
@@ -30,6 +34,7 @@ from plainnet.tables.split import split_rows
 from plainnet.tables.tables import is_table, merge_repeated_rows, take_target
 from plainnet.tables.target import ClassTarget, NumberTarget
 from plainnet.training.checks import check_number
+from plainnet.training.devices import one_thread_for_small_steps
 from plainnet.training.history import History
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
@@ -173,7 +178,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 x, self.target_.encode(y), self._joint_weight(y, weight), settings, seed + passed,
                 optimizer=self._optimizer,
             )  # fmt: skip
-        history.epochs = [*self.history_.epochs, *(_renumbered(epoch, passed) for epoch in history.epochs)]
+        history.epochs = [
+            *self.history_.epochs,
+            *(replace(epoch, index=epoch.index + passed) for epoch in history.epochs),
+        ]
         self.history_ = history
         return self
 
@@ -198,24 +206,25 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _run(
         self, x: Array, y: Array, weight: Array | None, settings: FitSettings, seed: int, **options: Any
     ) -> History:
-        return train(
-            self.network_,
-            torch.from_numpy(x),
-            torch.from_numpy(y),
-            loss=self._loss(),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            sample_weight=weight,
-            clip_grad_norm=1.0,
-            device=self.device,
-            seed=seed,
-            progress=self.verbose,
-            **options,
-        )
+        step_size = min(settings.batch_size, len(x)) * max((x.shape[1], *self.shape_.hidden))
+        with one_thread_for_small_steps(step_size):
+            return train(
+                self.network_,
+                torch.from_numpy(x),
+                torch.from_numpy(y),
+                loss=self._loss(),
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                sample_weight=weight,
+                clip_grad_norm=1.0,
+                device=self.device,
+                seed=seed,
+                progress=self.verbose,
+                **options,
+            )
 
     def _build(self, n_in: int) -> None:
-        hidden = tuple(int(width) for width in self.hidden)
-        self.shape_ = Shape(n_in, self.target_.n_outputs, hidden, self.activation, self.dropout)
+        self.shape_ = Shape(n_in, self.target_.n_outputs, self._widths(), self.activation, self.dropout)
         self.network_ = self.shape_.build()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
@@ -239,17 +248,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         table, y = self._table_and_y(X, y, reset=reset)
         if sample_weight is None:
             return table, y, None
-        weight = np.asarray(sample_weight, dtype=np.float64)
-        if weight.ndim == 0:
-            weight = np.full(len(y), float(weight))
-        if weight.shape != (len(y),):
-            raise SettingError(
-                f"sample_weight has shape {weight.shape}, and the table has {len(y)} rows with a target: pass ({len(y)},)."
-            )
-        if not np.isfinite(weight).all() or (weight < 0).any():
-            raise SettingError("sample_weight holds a negative, NaN or infinite weight.")
-        if not weight.any():
-            raise SettingError("Sample weights must contain at least one non-zero number.")
+        weight = row_weights(sample_weight, len(y))
         there = weight > 0
         return table.filter(there), y[there], weight[there]
 
@@ -271,6 +270,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             self._remember_columns(table, reset=reset)
         else:
             table = self._table(X, reset=reset)
+            if nw.dependencies.is_into_series(y):
+                y = read_series(y)
         y = self._check_y(y)
         check_consistent_length(table, y)
         if table.height == 0:
@@ -323,7 +324,16 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         share = self.validation_fraction
         if share is not None and not 0 <= share < 1:
             raise SettingError(f"validation_fraction is at least 0 and below 1, or None, not {share!r}.")
-        Shape(1, 1, tuple(self.hidden), self.activation, self.dropout)
+        Shape(1, 1, self._widths(), self.activation, self.dropout)
+
+    def _widths(self) -> tuple[int, ...]:
+        """Return the widths of the hidden layers as Python's own numbers: a search may bring NumPy's."""
+        try:
+            return tuple(operator.index(width) for width in self.hidden)
+        except TypeError as error:
+            raise SettingError(
+                f"hidden holds the widths of the hidden layers, such as (64, 64), not {self.hidden!r}."
+            ) from error
 
     # Predicting.
 
@@ -362,7 +372,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         settings = {
-            name: value
+            name: plain(value)
             for name, value in self.get_params(deep=False).items()
             if name not in ("random_state", "verbose")
         }
@@ -384,9 +394,3 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
-
-
-def _renumbered(epoch: Any, first: int) -> Any:
-    from dataclasses import replace
-
-    return replace(epoch, index=epoch.index + first)

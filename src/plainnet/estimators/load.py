@@ -53,6 +53,9 @@ def load(path: str | Path) -> NetClassifier | NetRegressor:
 
 def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifier | NetRegressor:
     settings = dict(content["settings"]) | {"hidden": tuple(content["settings"]["hidden"])}
+    for name in ("kinds", "class_weight"):
+        if isinstance(settings.get(name), list):
+            settings[name] = dict(settings[name])
     estimator = ESTIMATORS[content["estimator"]](**settings)
     estimator.schema_ = Schema.from_json(content["schema"])
     estimator.target_ = target_from_json(content["target"])

@@ -59,7 +59,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         widths = (self.n_in, *self.hidden, self.n_out)
-        if not all(isinstance(width, int) and not isinstance(width, bool) and width >= 1 for width in widths):
+        if not all(type(width) is int and width >= 1 for width in widths):
             raise SettingError(
                 f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}."
             )

@@ -21,6 +21,7 @@ from plainnet.evaluation.evaluation import baseline_of, evaluate
 from plainnet.runs.runs import Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
+from plainnet.storage.storage import plain
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.split import split_rows
@@ -114,7 +115,7 @@ def train_run(
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
         "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
-        "settings": _plain(estimator.get_params()),
+        "settings": {name: plain(value) for name, value in estimator.get_params().items()},
         "baseline": baseline.tolist(),
         "scores": _scores(estimator, table, y, baseline, parts),
         "training": _training_facts(estimator.history_),
@@ -246,7 +247,3 @@ def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
 def _stem(source: str | Path) -> str:
     name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
     return name.partition(".")[0] or "run"
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from plainnet.errors import ModelFileError
 from plainnet.files import replacing
 
-__all__ = ["FORMAT", "read_model", "write_model"]
+__all__ = ["FORMAT", "plain", "read_model", "write_model"]
 
 #: Grows by one with every change that older versions cannot read.
 FORMAT = 1
@@ -102,3 +103,16 @@ def check_header(path: Path) -> None:
         raise ModelFileError(
             f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read."
         )
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as JSON can hold it: NumPy's numbers as Python's, a dict as pairs, since JSON's keys are text.
+
+    >>> plain({np.int64(0): 1, "b": np.float32(0.5)})
+    [[0, 1], ['b', 0.5]]
+    """
+    if isinstance(value, Mapping):
+        return [[plain(key), plain(each)] for key, each in value.items()]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value

@@ -8,6 +8,7 @@ Each trap is an error that says what was found and what to do instead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def check_number(
         return
     kind = "a whole number" if whole else "a number"
     bound = f" from {least:g}" if least is not None else f" above {above:g}" if above is not None else ""
-    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not is_number or (least is not None and value < least) or (above is not None and not value > above):
         raise SettingError(f"{name} is {kind}{bound}, not {value!r}.")
 

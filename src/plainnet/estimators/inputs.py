@@ -1,0 +1,46 @@
+"""What comes beside the table: a target column of some data-frame library, weights of the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from plainnet.errors import SettingError, TableError
+from plainnet.tables.read import read_table
+from plainnet.tables.tables import target_array
+
+__all__ = ["read_series", "row_weights"]
+
+
+def read_series(y: Any) -> npt.NDArray[Any]:
+    """Read a pandas, polars or pyarrow column as targets (N,): its nullable types and categories are not NumPy's.
+
+    Raises:
+        TableError: a row has no target.
+    """
+    series = read_table({"y": y})["y"]
+    if series.null_count():
+        raise TableError(f"Input y contains NaN: {series.null_count():,} rows have no target. Drop those rows.")
+    return target_array(series)
+
+
+def row_weights(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64]:
+    """Return the weight of each row, (n_rows,), from an array or one number for all.
+
+    Raises:
+        SettingError: another shape, a negative, NaN or infinite weight, or only zeros.
+    """
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        weight = np.full(n_rows, float(weight))
+    if weight.shape != (n_rows,):
+        raise SettingError(
+            f"sample_weight has shape {weight.shape}, and the table has {n_rows} rows with a target: pass ({n_rows},)."
+        )
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise SettingError("sample_weight holds a negative, NaN or infinite weight.")
+    if not weight.any():
+        raise SettingError("Sample weights must contain at least one non-zero number.")
+    return weight
