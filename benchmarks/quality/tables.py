@@ -1,6 +1,6 @@
 """Score the defaults on real tables: the bundled one, and those in a folder named by PLAINNET_DATA.
 
-    PLAINNET_DATA=../shared/data python benchmarks/quality/tables.py
+    PLAINNET_DATA=~/tables python benchmarks/quality/tables.py
 
 Each table: 20 % test rows (seed 0), the defaults, beside scikit-learn's MLP on the same encoded rows, in the same run.
 """
@@ -68,7 +68,7 @@ def row(name, path, target, is_class):
 
 
 def main():
-    data = Path(os.environ.get("PLAINNET_DATA", "../shared/data"))
+    data = Path(os.environ.get("PLAINNET_DATA", "data")).expanduser()
     lines = []
     for name, (target, is_class) in TABLES.items():
         found = (
