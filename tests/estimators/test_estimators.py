@@ -401,3 +401,17 @@ def test_class_weights_of_numbered_classes_survive_saving(tmp_path) -> None:
     X, y = np.random.RandomState(0).randn(80, 2), np.arange(80) % 2
     NetClassifier(**SMALL, class_weight={0: 1, 1: 5}).fit(X, y).save(tmp_path / "m")
     assert plainnet.load(tmp_path / "m").class_weight == {0: 1, 1: 5}
+
+
+def test_held_out_rows_keep_their_weights() -> None:
+    """The best epoch is chosen by the weighted loss, however the weights are given.
+
+    The two networks differ a little, as the weights of rows also weigh the quantiles that numbers are scaled by.
+    """
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(400, 3), rng.choice(["p", "q"], 400)
+    settings = {"hidden": (8,), "epochs": 30}
+    by_row = NetClassifier(**settings).fit(X, y, sample_weight=np.where(y == "p", 50.0, 1.0))
+    by_class = NetClassifier(**settings, class_weight={"p": 50, "q": 1}).fit(X, y)
+    np.testing.assert_allclose(by_row.history_.validation_losses, by_class.history_.validation_losses, rtol=0.02)
+    assert by_row.history_.best_epoch == by_class.history_.best_epoch

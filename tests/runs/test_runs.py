@@ -184,3 +184,14 @@ def test_only_runs_are_ever_overwritten(source, tmp_path) -> None:
 def test_too_few_groups_to_split_by(source, tmp_path) -> None:
     with pytest.raises(TableError, match="'member' has 2 different values.*needs at least 3"):
         train_run(source, "rich", tmp_path / "run", group="member", settings=QUICK)
+
+
+def test_targets_and_seeds_that_cannot_be(source, tmp_path) -> None:
+    assert choose_task(np.array([0.5, 1.5]))[0] == "numbers"
+    with pytest.raises(SettingError, match="numbers with decimals"):
+        choose_task(np.array([0.5, 1.5, 2.5]), "classes")
+    with pytest.raises(SettingError, match="the seed is a whole number from 0"):
+        train_run(source, "rich", tmp_path / "run", seed=-1)
+    (tmp_path / "inf.csv").write_text("a,y\n" + "".join(f"{i},{'inf' if i == 3 else i / 7}\n" for i in range(50)))
+    with pytest.raises(TableError, match="'y' holds infinity in 1 rows"):
+        train_run(tmp_path / "inf.csv", "y", tmp_path / "run")

@@ -120,7 +120,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             patience=self.patience,
             validation_share=0.0 if validation is not None else self.validation_fraction,
         )
-        valid_table, valid_y = None, None
+        valid_table, valid_y, valid_weight = None, None, None
         if settings.is_tiny:
             table, y, weight = merge_repeated_rows(table, y, np.ones(len(y)) if weight is None else weight)
         if validation is not None:
@@ -129,7 +129,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             stratify = y if self.__sklearn_tags__().classifier_tags is not None else None
             kept, held_out = split_rows(len(y), settings.validation_share, seed=seed, stratify=stratify)
             valid_table, valid_y = table[held_out], y[held_out]
-            table, y, weight = table[kept], y[kept], None if weight is None else weight[kept]
+            if weight is not None:
+                weight, valid_weight = weight[kept], weight[held_out]
+            table, y = table[kept], y[kept]
 
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
         self.target_ = self._learn_target(y, weight)
@@ -138,9 +140,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         if valid_table is not None and valid_y is not None:
             valid_x, _ = encode(self.schema_, valid_table)
             held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)))
-            class_weight = self._class_weights(valid_y)
-            if class_weight is not None:
-                held = (*held, torch.from_numpy(class_weight))
+            joint = self._joint_weight(valid_y, valid_weight)
+            if joint is not None:
+                held = (*held, torch.from_numpy(joint))
         self._train(x, self.target_.encode(y), self._joint_weight(y, weight), held, settings, seed)
         return self
 

@@ -33,6 +33,8 @@ def choose_task(y: npt.NDArray[Any], wanted: str | None = None) -> tuple[str, st
         raise SettingError(f"the task is one of {', '.join(TASKS)}, not {wanted!r}.")
     if wanted == "numbers" and y.dtype.kind not in "fiu":
         raise SettingError(f"the target holds {y[0]!r}, which is no number: choose --task classes.")
+    if wanted == "classes" and y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
+        raise SettingError("the target holds numbers with decimals, which are no classes: choose --task numbers.")
     if wanted is not None:
         return wanted, "chosen by the user"
     if y.dtype.kind == "b":
@@ -40,6 +42,6 @@ def choose_task(y: npt.NDArray[Any], wanted: str | None = None) -> tuple[str, st
     if y.dtype.kind not in "fiu":
         return "classes", "the target is text"
     n_different = len(np.unique(y))
-    if n_different == 2:
-        return "classes", "the target holds two different numbers"
+    if n_different == 2 and np.array_equal(y, np.rint(y)):
+        return "classes", "the target holds two different whole numbers"
     return "numbers", f"the target holds {n_different:,} different numbers"

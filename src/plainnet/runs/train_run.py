@@ -34,6 +34,9 @@ __all__ = ["train_run"]
 
 Rows = npt.NDArray[np.int64]
 
+#: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
+MOST_SEED = 2**32 - 1
+
 
 def train_run(
     source: str | Path,
@@ -76,6 +79,8 @@ def train_run(
     """
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
+    if not 0 <= seed < MOST_SEED:
+        raise SettingError(f"the seed is a whole number from 0 to {MOST_SEED - 1}, not {seed}.")
     if test_share != 0 and not 0 < test_share < 1:
         raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
     started = perf_counter()

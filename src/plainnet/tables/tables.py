@@ -52,6 +52,9 @@ def target_array(series: pl.Series) -> npt.NDArray[Any]:
     """Return a target column as an array; text as NumPy text, so that it sorts and compares."""
     if series.dtype == pl.String:
         return np.array(series.to_list(), dtype=np.str_)
+    if series.dtype.is_float() and series.is_infinite().any():
+        n_infinite = int(series.is_infinite().sum())
+        raise TableError(f"the target column {series.name!r} holds infinity in {n_infinite:,} rows: mend or drop them.")
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return series.to_numpy()
     raise TableError(
