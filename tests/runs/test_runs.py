@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import plainnet
-from plainnet import RunError, SettingError, TableError
+from plainnet import DataWarning, RunError, SettingError, TableError
 from plainnet.files import replacing, replacing_folder
 from plainnet.runs.runs import list_runs, read_run
 from plainnet.runs.task import choose_task
@@ -195,3 +195,21 @@ def test_targets_and_seeds_that_cannot_be(source, tmp_path) -> None:
     (tmp_path / "inf.csv").write_text("a,y\n" + "".join(f"{i},{'inf' if i == 3 else i / 7}\n" for i in range(50)))
     with pytest.raises(TableError, match="'y' holds infinity in 1 rows"):
         train_run(tmp_path / "inf.csv", "y", tmp_path / "run")
+
+
+def test_test_rows_of_unknown_classes_are_counted_and_not_lost_silently(tmp_path) -> None:
+    rows = [(day, "new" if day >= 95 else "ab"[day % 2]) for day in range(100)]
+    (tmp_path / "t.csv").write_text("day,size,y\n" + "".join(f"{day},{day % 7},{y}\n" for day, y in rows))
+    with pytest.warns(
+        DataWarning, match="5 of 20 test rows are of classes without a training row, and not scored: 'new'"
+    ):
+        run = train_run(tmp_path / "t.csv", "y", tmp_path / "run", time="day", settings=QUICK)
+    assert run.facts["not_scored"] == {"train": 0, "validation": 0, "test": 5}
+    assert (run.facts["split"]["test"], run.facts["scores"]["test"][0]["rows"]) == (20, 15)
+
+
+def test_validation_rows_of_unknown_classes_alone_are_refused(tmp_path) -> None:
+    rows = [(day, "new" if day >= 68 else "ab"[day % 2]) for day in range(100)]
+    (tmp_path / "t.csv").write_text("day,size,y\n" + "".join(f"{day},{day % 7},{y}\n" for day, y in rows))
+    with pytest.raises(TableError, match="every validation row is of a class without a training row .'new'."):
+        train_run(tmp_path / "t.csv", "y", tmp_path / "run", time="day", settings=QUICK)

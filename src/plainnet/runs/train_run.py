@@ -26,7 +26,7 @@ from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.split import split_rows
 from plainnet.tables.tables import take_target
-from plainnet.tables.wording import did_you_mean
+from plainnet.tables.wording import did_you_mean, listed
 from plainnet.training.history import History
 from plainnet.versions import versions
 
@@ -100,9 +100,8 @@ def train_run(
     estimator_class = NetClassifier if task == "classes" else NetRegressor
     estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
     train_rows = parts["train"]
-    held = None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
-    if task == "classes" and held is not None:
-        held = _known_classes(held, y[train_rows])
+    scored = _of_known_classes(parts, y) if task == "classes" else parts
+    held = None if "validation" not in scored else (table[scored["validation"]], y[scored["validation"]])
     estimator.fit(table[train_rows], y[train_rows], validation=held)
     if not estimator.history_.epochs:
         raise KeyboardInterrupt  # stopped before there was anything to keep
@@ -122,7 +121,8 @@ def train_run(
         "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
         "settings": {name: plain(value) for name, value in estimator.get_params().items()},
         "baseline": baseline.tolist(),
-        "scores": _scores(estimator, table, y, baseline, parts),
+        "scores": _scores(estimator, table, y, baseline, scored),
+        "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
         "training": _training_facts(estimator.history_),
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
@@ -142,11 +142,8 @@ def _scores(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # said once is enough; `plainnet predict` counts them
         for part, rows in parts.items():
-            part_table, part_y = table[rows], y[rows]
-            if isinstance(estimator, NetClassifier):
-                part_table, part_y = _known_classes((part_table, part_y), estimator.classes_)
-            if len(part_y):
-                scores[part] = [score.to_json() for score in evaluate(estimator, part_table, part_y, baseline)]
+            if len(rows):
+                scores[part] = [score.to_json() for score in evaluate(estimator, table[rows], y[rows], baseline)]
     return scores
 
 
@@ -221,20 +218,31 @@ def _instants(series: pl.Series) -> npt.NDArray[Any]:
     return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
 
 
-def _known_classes(
-    part: tuple[pl.DataFrame, npt.NDArray[Any]], classes: npt.NDArray[Any]
-) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
-    """Leave out rows of classes that no training row has: they cannot be scored."""
-    table, y = part
-    known = np.isin(y, classes)
-    if not known.all():
-        strange = np.unique(y[~known]).tolist()[:5]
+def _of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str, Rows]:
+    """Leave out held-out rows of classes that no training row has: they cannot be scored. Each part with such is named.
+
+    Raises:
+        TableError: no validation row is left.
+    """
+    classes = np.unique(y[parts["train"]])
+    scored = {}
+    for part, rows in parts.items():
+        known = np.isin(y[rows], classes)
+        scored[part] = rows[known]
+        if known.all():
+            continue
+        strange = listed(np.unique(y[rows[~known]]).tolist())
+        if part == "validation" and not known.any():
+            raise TableError(
+                f"every validation row is of a class without a training row ({strange}): no best epoch can be found. "
+                "Split by another column, or by none."
+            )
         warnings.warn(
-            f"{int((~known).sum())} held-out rows are of classes without a training row, and not scored: {strange}",
+            f"{int((~known).sum()):,} of {len(rows):,} {part} rows are of classes without a training row, and not scored: {strange}",
             DataWarning,
             stacklevel=3,
         )
-    return table.filter(known), y[known]
+    return scored
 
 
 def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
