@@ -53,7 +53,7 @@ class Job:
         shuffle: draw a new order of the rows for each epoch; a full batch is never shuffled.
         drop_last: leave out the last, smaller batch of each epoch.
         seed: of the shuffle.
-        weight: (N,) weight of each row, mean 1; None: all 1.
+        weight: (N,) weight of each row, of mean 1 unless the loss is a sum; None: all 1.
         validation: (M, …) inputs, (M, …) targets and (M,) weights or None; None without validation rows.
         scheduler: a ``torch.optim.lr_scheduler``.
         scheduler_every: 'epoch' or 'step': when the scheduler steps.

@@ -1,7 +1,8 @@
 """A loss with one weight for each row.
 
 With weights w of mean 1 over all training rows, a batch of B rows has the loss ``sum(w * l) / B``: its mean over an
-epoch is the weighted mean ``sum(w * l) / sum(w)``, and a batch whose weights are all 0 is no division by 0.
+epoch is the weighted mean ``sum(w * l) / sum(w)``, and a batch whose weights are all 0 is no division by 0. A summed
+loss is ``sum(w * l)`` with the weights as they were given.
 """
 
 from __future__ import annotations
@@ -9,31 +10,50 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentation spells it
 
 from plainnet.engines.job import Loss
 from plainnet.errors import TrainingError
 
-__all__ = ["RowWeightedLoss"]
+__all__ = ["RowWeightedLoss", "setting_of"]
+
+
+def setting_of(loss: Loss, name: str, default: Any) -> Any:
+    """Return a loss's setting: a module's attribute, or a keyword of ``functools.partial``.
+
+    >>> setting_of(functools.partial(F.cross_entropy, ignore_index=2), "ignore_index", -100)
+    2
+    """
+    if isinstance(loss, functools.partial):
+        return loss.keywords.get(name, setting_of(loss.func, name, default))
+    return getattr(loss, name, default)
 
 
 class RowWeightedLoss:
     """A torch loss, called with a third argument: the weight of each row.
 
     Args:
-        loss: a ``torch.nn`` loss with reduction 'mean' or 'sum', or a function that takes ``reduction='none'``.
+        loss: a ``torch.nn`` loss with reduction 'mean', 'batchmean' or 'sum', or a function that takes
+            ``reduction='none'``, also as ``functools.partial`` of one.
+
+    Attributes:
+        loss: as it was given.
+        reduction: its reduction.
 
     Raises:
         TrainingError: the loss cannot be had row by row.
     """
 
     def __init__(self, loss: Loss) -> None:
-        self.reduction: str = getattr(loss, "reduction", "mean")
-        self._class_weight = (
-            getattr(loss, "weight", None) if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
-        )
-        self._ignore_index: int | None = getattr(loss, "ignore_index", None)
+        self.loss = loss
+        self.reduction: str = setting_of(loss, "reduction", "mean")
+        function = loss.func if isinstance(loss, functools.partial) else loss
+        is_of_classes = isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or function in (F.cross_entropy, F.nll_loss)
+        self._class_weight: Tensor | None = setting_of(loss, "weight", None) if is_of_classes else None
+        self._ignore_index: int | None = setting_of(loss, "ignore_index", -100) if is_of_classes else None
         self._each = _without_reduction(loss)
 
     def __call__(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -42,6 +62,8 @@ class RowWeightedLoss:
         values = values.reshape(len(values), -1)
         if self.reduction == "sum":
             return (values * weight[:, None]).sum()
+        if self.reduction == "batchmean":  # of KLDivLoss: the sum over the columns, the mean over the rows
+            return (values.sum(dim=1) * weight).sum() / len(weight)
         return (values.mean(dim=1) * weight).sum() / self._denominator(target, weight)
 
     def _denominator(self, target: Tensor, weight: Tensor) -> Tensor | int:

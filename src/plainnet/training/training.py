@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plainnet.engines.engines import choose_engine
 from plainnet.engines.job import Epoch, Job, Loss
-from plainnet.engines.losses import RowWeightedLoss
+from plainnet.engines.losses import RowWeightedLoss, setting_of
 from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.settings import EarlyStopping
 from plainnet.training.checks import (
@@ -102,9 +102,10 @@ def train(
     check_number("batch_size", batch_size, whole=True, least=1)
     check_number("clip_grad_norm", clip_grad_norm, above=0)
     x, y = _tensor("x", x), _tensor("y", y)
-    weight = None if sample_weight is None else _row_weights(sample_weight, len(x))
+    is_sum = setting_of(loss, "reduction", "mean") == "sum"
+    weight = None if sample_weight is None else _row_weights(sample_weight, len(x), scaled=not is_sum)
     check_optimizer(model, optimizer, scheduler, scheduler_every)
-    (x, y, weight), held_out = _hold_out(x, y, weight, validation, seed)
+    (x, y, weight), held_out = _hold_out(x, y, weight, validation, seed, scaled=not is_sum)
     size = min(batch_size or len(x), max(len(x), 1))
 
     with on_device(model, optimizer, choose_device(device, model, x)) as target_device:
@@ -179,8 +180,8 @@ def _tensor(name: str, values: Any) -> Tensor:
     )
 
 
-def _row_weights(sample_weight: Any, n_rows: int) -> Tensor:
-    """Check the weights and scale them to mean 1."""
+def _row_weights(sample_weight: Any, n_rows: int, *, scaled: bool) -> Tensor:
+    """Check the weights and, for a loss that is a mean, scale them to mean 1."""
     weight = torch.as_tensor(sample_weight).detach().double()
     if weight.shape != (n_rows,):
         raise TrainingError(
@@ -188,11 +189,11 @@ def _row_weights(sample_weight: Any, n_rows: int) -> Tensor:
         )
     if not bool((weight >= 0).all()) or not bool(weight.isfinite().all()) or float(weight.sum()) <= 0:
         raise TrainingError("sample_weight holds a negative, NaN or infinite weight, or only zeros.")
-    return (weight / weight.mean()).float()
+    return (weight / weight.mean() if scaled else weight).float()
 
 
 def _hold_out(
-    x: Tensor, y: Tensor, weight: Tensor | None, validation: Any, seed: int
+    x: Tensor, y: Tensor, weight: Tensor | None, validation: Any, seed: int, *, scaled: bool
 ) -> tuple[tuple[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor | None] | None]:
     """Return the training rows and the validation rows, each (x, y, weight)."""
     if len(x) != len(y):
@@ -203,7 +204,11 @@ def _hold_out(
         valid_x, valid_y = _tensor("the validation x", validation[0]), _tensor("the validation y", validation[1])
         if len(valid_x) != len(valid_y) or len(valid_x) == 0:
             raise TrainingError(f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}.")
-        valid_weight = torch.ones(len(valid_x)) if len(validation) == 2 else _row_weights(validation[2], len(valid_x))
+        valid_weight = (
+            torch.ones(len(valid_x))
+            if len(validation) == 2
+            else _row_weights(validation[2], len(valid_x), scaled=scaled)
+        )
         return (x, y, weight), (valid_x, valid_y, None if weight is None else valid_weight)
     if isinstance(validation, float) and 0 < validation < 1:
         n_held_out = max(1, round(validation * len(x)))
