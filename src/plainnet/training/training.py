@@ -17,12 +17,11 @@ from plainnet.engines.losses import RowWeightedLoss, setting_of
 from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.settings import EarlyStopping
 from plainnet.training.checks import (
-    check_finite,
     check_first_batch,
-    check_input_dtype,
     check_last_batch,
     check_number,
     check_optimizer,
+    check_validation,
 )
 from plainnet.training.devices import choose_device, on_device
 from plainnet.training.history import History
@@ -114,14 +113,12 @@ def train(
         check_last_batch(model, x, size, drop_last=drop_last)
         weight, held_out = _move(weight, target_device), _move(held_out, target_device)
         if held_out is not None:
-            check_input_dtype(model, held_out[0], "the validation x")
-            check_finite("the validation x", held_out[0])
-            check_finite("the validation y", held_out[1])
             if x.shape[1:] != held_out[0].shape[1:] or y.shape[1:] != held_out[1].shape[1:]:
                 raise TrainingError(
                     f"validation rows have the shapes {tuple(held_out[0].shape)} and {tuple(held_out[1].shape)}, training "
                     f"rows {tuple(x.shape)} and {tuple(y.shape)}: all but the first number have to agree."
                 )
+            check_validation(model, held_out[0], held_out[1], loss)
         job = Job(
             model=model,
             x=x,
