@@ -221,3 +221,12 @@ def test_a_bug_is_a_sentence_too(run_cli, table, monkeypatch) -> None:
     monkeypatch.setattr("plainnet.runs.train_run.train_run", broken)
     code, _, err = trained(run_cli, table)
     assert (code, "ZeroDivisionError: oh no" in err, "plainnet doctor" in err) == (70, True, True)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_column_of_the_predictions_name_is_not_lost(run_cli, table, tmp_path) -> None:
+    trained(run_cli, table)
+    people().rename({"person_id": "prediction"}).write_csv(tmp_path / "new.csv")
+    code, out, err = run_cli("predict", "run", "new.csv", "--with-input")
+    assert (code, out, "already has a column 'prediction'" in err) == (1, "", True)
+    assert run_cli("predict", "run", "new.csv")[0] == 0

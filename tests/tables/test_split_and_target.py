@@ -116,3 +116,11 @@ def test_a_constant_target_is_no_division_by_zero() -> None:
 def test_numbers_too_large_to_square_are_refused() -> None:
     with pytest.raises(TableError, match="go up to 1e.300, too large to square"):
         NumberTarget.learn(np.array([0.0, 1e300]))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-310, 1e149])
+def test_numbers_of_any_size_are_standardised(size) -> None:
+    y = np.random.RandomState(0).randn(50) * size
+    target = NumberTarget.learn(y)
+    np.testing.assert_allclose(target.encode(y).std(), 1, rtol=1e-4)
+    np.testing.assert_allclose(target.decode(target.encode(y)), y, rtol=1e-4)

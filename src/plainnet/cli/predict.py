@@ -41,9 +41,11 @@ def predict(
     """
     import polars as pl
 
+    from plainnet.errors import TableError
     from plainnet.estimators.classifier import NetClassifier
     from plainnet.estimators.load import load
     from plainnet.tables.read import read_table
+    from plainnet.tables.wording import listed
     from plainnet.tables.write import write_table
 
     estimator = load(run)
@@ -64,8 +66,13 @@ def predict(
         columns = dict(named)
     result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in columns.items()})
     if with_input:
-        taken = [name for name in rows.columns if name not in result.columns]
-        result = pl.concat([rows.select(taken), result], how="horizontal")
+        taken = [name for name in rows.columns if name in result.columns]
+        if taken:
+            raise TableError(
+                f"the table already has a column {listed(taken)}, where --with-input puts its predictions beside the table's own "
+                "columns: rename it, or leave out --with-input."
+            )
+        result = pl.concat([rows, result], how="horizontal")
     if out is None:
         typer.echo(result.write_csv(), nl=False)
     else:

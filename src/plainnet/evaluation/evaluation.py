@@ -6,6 +6,7 @@ probabilities) or their mean: a network that is not better has learnt nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from plainnet.estimators.regressor import NetRegressor
 __all__ = ["Score", "baseline_of", "evaluate"]
 
 Array = npt.NDArray[Any]
+
+#: Targets below it are scored in a unit of their own.
+TINY = 1e-100
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,14 @@ def _number_scores(predicted: Array, y: Array, mean: Array) -> list[Score]:
     ]
     if len(y) < 2 or not np.ptp(y, axis=0).all():
         wanted.pop()
+    # Tiny numbers are squared in a unit of their own: in float64 the square of 1e-200 is 0.
+    largest = float(np.abs(y).max(initial=0))
+    unit = largest if 0 < largest < TINY else 1.0
+
+    def value(name: str, metric: Callable[[Array, Array], float], values: Array) -> float:
+        return float(metric(y / unit, values / unit)) * (1.0 if name == "R²" else unit)
+
     return [
-        Score(name, float(metric(y, predicted)), float(metric(y, guessed)), len(y), higher)
+        Score(name, value(name, metric, predicted), value(name, metric, guessed), len(y), higher)
         for name, metric, higher in wanted
     ]

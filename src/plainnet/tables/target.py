@@ -13,6 +13,9 @@ from plainnet.errors import TableError
 
 __all__ = ["ClassTarget", "NumberTarget", "target_from_json"]
 
+#: Largest number of a target: its square, and a sum of such squares, is still a float64.
+MOST = 1e150
+
 
 @dataclass(frozen=True)
 class ClassTarget:
@@ -86,16 +89,18 @@ class NumberTarget:
         """Measure the training rows, (N,) or (N, K); a row of weight 2 counts like two rows.
 
         Raises:
-            TableError: the numbers are so large that their variance overflows.
+            TableError: the numbers are so large that their squares overflow.
         """
         columns = y.reshape(len(y), -1).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = np.average(columns, axis=0, weights=weight)
-            scale = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
-        if not np.isfinite(scale).all():
-            raise TableError(
-                f"the target's numbers go up to {np.abs(columns).max():g}, too large to square: divide them."
-            )
+        largest = np.abs(columns).max(axis=0)
+        if float(largest.max()) > MOST:
+            raise TableError(f"the target's numbers go up to {largest.max():g}, too large to square: divide them.")
+        unit = np.where(
+            largest > 0, largest, 1.0
+        )  # the square of 1e-200 is 0 in float64; that of 1e-200 / 1e-200 is not
+        mean = np.average(columns / unit, axis=0, weights=weight)
+        scale = np.sqrt(np.average((columns / unit - mean) ** 2, axis=0, weights=weight)) * unit
+        mean = mean * unit
         # Less than float32 can tell from the mean is a constant target.
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
         return cls(mean, scale, y.ndim == 1)
