@@ -415,3 +415,10 @@ def test_held_out_rows_keep_their_weights() -> None:
     by_class = NetClassifier(**settings, class_weight={"p": 50, "q": 1}).fit(X, y)
     np.testing.assert_allclose(by_row.history_.validation_losses, by_class.history_.validation_losses, rtol=0.02)
     assert by_row.history_.best_epoch == by_class.history_.best_epoch
+
+
+def test_decimals_are_no_classes() -> None:
+    with pytest.raises(
+        TableError, match="numbers with decimals, such as 1.5, which are no classes. For numbers use NetReg"
+    ):
+        NetClassifier(**SMALL).fit(np.zeros((4, 1)), [1.0, 1.5, 2.5, 3.5])

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plainnet import NetRegressor
+from plainnet import NetRegressor, TableError
 from plainnet.evaluation.evaluation import baseline_of, evaluate
 
 
@@ -19,3 +19,10 @@ def test_tiny_numbers_are_scored_like_others() -> None:
         unit = 1.0 if plain.metric == "R²" else 1e-200
         assert tiny.value == pytest.approx(plain.value * unit, rel=0.01, abs=0), plain.metric
         assert tiny.baseline == pytest.approx(plain.baseline * unit, rel=0.01, abs=1e-10 * unit), plain.metric
+
+
+def test_text_is_no_target_of_a_network_of_numbers() -> None:
+    table = pl.DataFrame({"x": np.arange(20.0)})
+    regressor = NetRegressor(hidden=(4,), epochs=1).fit(table, table["x"])
+    with pytest.raises(TableError, match="predicts numbers, and the target column holds 'a', 'b'"):
+        evaluate(regressor, table[:2], np.array(["a", "b"]), np.array([1.0]))

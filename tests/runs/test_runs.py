@@ -1,6 +1,7 @@
 """Run folders: complete or absent; what is in run.json; which rows; classes or numbers."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "people.csv"
     people().write_csv(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """One run for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    people().write_csv(folder / "people.csv")
+    return train_run(folder / "people.csv", "rich", folder / "run", settings=QUICK).path
 
 
 def test_a_run_is_complete_and_comes_back(source, tmp_path) -> None:
@@ -142,7 +151,11 @@ def test_folders_that_are_no_runs(tmp_path) -> None:
         read_run(tmp_path)
     for name in ("model.safetensors", "history.csv"):
         (tmp_path / name).write_text("")
-    for content, message in (("{", "cannot be read"), ("3", "cannot be read"), ("{}", "is damaged: it lacks target")):
+    for content, message in (
+        ("{", "cannot be read"),
+        ("3", "holds 3, which is no object"),
+        ("{}", "is damaged: it lacks target"),
+    ):
         (tmp_path / "run.json").write_text(content)
         with pytest.raises(RunError, match=message):
             read_run(tmp_path)
@@ -213,3 +226,28 @@ def test_validation_rows_of_unknown_classes_alone_are_refused(tmp_path) -> None:
     (tmp_path / "t.csv").write_text("day,size,y\n" + "".join(f"{day},{day % 7},{y}\n" for day, y in rows))
     with pytest.raises(TableError, match="every validation row is of a class without a training row .'new'."):
         train_run(tmp_path / "t.csv", "y", tmp_path / "run", time="day", settings=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.pop("seed"), "is damaged: it lacks seed"),
+        (lambda facts: facts["table"].pop("sha256"), "is damaged: it lacks table: sha256"),
+        (lambda facts: facts.update(training=3), "is damaged: training: holds 3, which is no object"),
+        (lambda facts: facts.update(target=["y"]), r"is damaged: its target is \['y'\]"),
+        (lambda facts: facts["scores"].update(test=[]), r"is damaged: its scores: test is \[\]"),
+        (lambda facts: facts["scores"].update(test=7), "is damaged: its scores: test is 7"),
+        (lambda facts: facts["scores"]["test"][0].pop("value"), "is damaged: it lacks scores: test: value"),
+        (lambda facts: facts.update(baseline=["a"]), r"is damaged: its baseline is \['a'\]"),
+        (lambda facts: facts.update(format=2), "has format 2, and this version of plainnet reads up to 1"),
+    ],
+)
+def test_a_damaged_run_is_explained_and_hides_no_other(finished, tmp_path, change, message) -> None:
+    shutil.copytree(finished, tmp_path / "good")
+    shutil.copytree(finished, tmp_path / "bad")
+    facts = json.loads((tmp_path / "bad" / "run.json").read_text())
+    change(facts)
+    (tmp_path / "bad" / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match=message):
+        read_run(tmp_path / "bad")
+    assert [run.path.name for run in list_runs(tmp_path)] == ["good"]

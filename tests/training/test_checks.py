@@ -22,7 +22,7 @@ def run(model, x, y, loss, **options):
     before = [parameter.clone() for parameter in model.parameters()]
     optimizer = options.pop("optimizer", None) or torch.optim.SGD(model.parameters(), lr=0.1)
     try:
-        return plainnet.train(model, x, y, loss=loss, optimizer=optimizer, epochs=options.pop("epochs", 2), **options)
+        return plainnet.train(model, x, y, loss=loss, optimizer=optimizer, **{"epochs": 2, **options})
     except plainnet.PlainnetError:
         for now, then in zip(model.parameters(), before, strict=True):
             assert torch.equal(now, then), "an error before the first step leaves the weights alone"
@@ -114,6 +114,8 @@ def test_trap_is_caught(trap: str) -> None:
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)}, "parameters of another network"),
         ({"device": "cuda:77"}, "device 'cuda:77' cannot be used"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
+        ({"device": "meta"}, "device 'meta' cannot be used: its tensors have shapes and no numbers"),
+        ({"device": None}, "device 'None' cannot be used"),
         ({"validation": 1.5}, "share of rows to hold out"),
         ({"validation": (X, Y[:3])}, "the validation y has 3"),
         ({"validation": (X[:, :2], Y)}, "all but the first number have to agree"),
@@ -131,6 +133,11 @@ def test_what_does_not_belong_together(options, message) -> None:
     [
         ({"epochs": 0}, "epochs is a whole number from 1, not 0"),
         ({"epochs": 2.5}, "epochs is a whole number"),
+        ({"epochs": None}, "epochs is a whole number from 1, not None"),
+        ({"seed": None}, "seed is a whole number, not None"),
+        ({"seed": "a"}, "seed is a whole number, not 'a'"),
+        ({"seed": 2**64}, "seed is a whole number from"),
+        ({"clip_grad_norm": float("inf")}, "clip_grad_norm is a number above 0, not inf"),
         ({"batch_size": 0}, "batch_size is a whole number from 1"),
         ({"clip_grad_norm": 0}, "clip_grad_norm is a number above 0"),
         ({"scheduler_every": "year"}, "scheduler_every is 'epoch' or 'step'"),
@@ -226,3 +233,8 @@ def test_a_loss_of_shape_one_and_a_float64_network_train() -> None:
     assert history.losses.shape == (2,)
     history = run(linear(1).double(), X.double(), Y.double(), nn.MSELoss(), sample_weight=torch.ones(20))
     assert history.losses.shape == (2,)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    history = run(linear(1), X, Y, nn.MSELoss(), validation=np.float32(0.2), seed=np.int64(3), batch_size=np.int32(5))
+    assert history.validation_losses.shape == (2,)

@@ -141,6 +141,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             raise TableError("y holds missing values: Input y contains NaN. Drop those rows.")
         if classes.dtype.kind == "f" and not np.isfinite(classes).all():
             raise TableError("Input y contains NaN or infinity. Drop those rows.")
+        if classes.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
+            raise TableError(
+                f"Unknown label type: y holds numbers with decimals, such as {classes[classes != np.rint(classes)][0]:g}, which "
+                "are no classes. For numbers use NetRegressor."
+            )
         check_classification_targets(classes)
         return classes
 

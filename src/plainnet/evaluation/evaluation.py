@@ -15,8 +15,10 @@ import numpy.typing as npt
 import polars as pl
 from sklearn import metrics
 
+from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.tables.wording import listed
 
 __all__ = ["Score", "baseline_of", "evaluate"]
 
@@ -69,9 +71,18 @@ def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Ar
     Returns:
         For classes: accuracy, balanced accuracy, log-loss, and AUC (one against the rest, averaged over the classes)
         where the rows hold every class. For numbers: RMSE and MAE in the target's unit, R² where the target varies.
+
+    Raises:
+        TableError: the target holds what the estimator does not predict.
     """
     if isinstance(estimator, NetClassifier):
         return _class_scores(estimator, table, y, baseline)
+    if y.dtype.kind not in "fiub":
+        raise TableError(
+            f"the network predicts numbers, and the target column holds {listed(y.ravel()[:2].tolist())}, which are none: "
+            "convert it to numbers."
+        )
+    y = y.astype(np.float64)
     return _number_scores(estimator.predict(table), y, baseline)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,28 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.files import replacing, replacing_folder
 from plainnet.training.history import History
 
-__all__ = ["Run", "check_free", "draw_losses", "free_name", "list_runs", "read_run", "write_run"]
+__all__ = ["FORMAT", "Run", "check_free", "draw_losses", "free_name", "list_runs", "read_run", "write_run"]
+
+#: Grows by one with every change of run.json that older versions cannot read.
+FORMAT = 1
 
 #: Largest run.json that is read, in bytes.
 MOST_BYTES = 64 * 2**20
+
+#: What run.json holds, so far as it is read: by key, a type or a further object. docs/format.md has all of it.
+CONTENT: dict[str, Any] = {
+    "target": str,
+    "task": str,
+    "task_reason": str,
+    "seed": int,
+    "table": {"source": str, "rows": int, "sha256": str},
+    "split": {"by": str},
+    "baseline": list,
+    "scores": dict,
+    "training": {"epochs": int, "best_epoch": int, "seconds": Real, "engine": str, "engine_reason": str},
+    "format": int,
+}
+SCORE = {"metric": str, "value": Real, "baseline": Real, "rows": int, "higher_is_better": bool}
 
 
 @dataclass(frozen=True)
@@ -111,12 +130,49 @@ def read_run(path: str | Path) -> Run:
                 f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours."
             )
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        lacking = [key for key in ("target", "task", "baseline", "scores", "table") if key not in facts]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{str(path / 'run.json')!r} cannot be read: {error}.") from error
-    if lacking:
-        raise RunError(f"{str(path / 'run.json')!r} is damaged: it lacks {', '.join(lacking)}.")
+    if problem := _problem(facts):
+        raise RunError(f"{str(path / 'run.json')!r} {problem}")
     return Run(path, facts)
+
+
+def _problem(facts: Any) -> str:
+    """Say what is wrong with the content of run.json, '' if nothing is."""
+    if isinstance(facts, dict) and isinstance(facts.get("format"), int) and facts["format"] > FORMAT:
+        return (
+            f"has format {facts['format']}, and this version of plainnet reads up to {FORMAT}. "
+            "Run: pip install --upgrade plainnet"
+        )
+    strange = _strange(facts, CONTENT)
+    wrong = strange or next(filter(None, map(_strange_scores, facts["scores"].items())), "")
+    if not wrong and not all(isinstance(each, Real) for each in facts["baseline"]):
+        wrong = f"its baseline is {facts['baseline']!r:.40}"
+    return f"is damaged: {wrong}. Train again, or take the file from a copy." if wrong else ""
+
+
+def _strange_scores(part: tuple[str, Any]) -> str:
+    """Say what is strange about the scores of one part of the rows, '' if nothing is."""
+    name, scores = part
+    if not isinstance(scores, list) or not scores:
+        return f"its scores: {name} is {scores!r:.40}"
+    return next(filter(None, (_strange(score, SCORE, f"scores: {name}: ") for score in scores)), "")
+
+
+def _strange(content: Any, wanted: Mapping[str, Any], place: str = "") -> str:
+    """Say which key a JSON object lacks, or holds something else at, '' if it is as ``wanted``."""
+    if not isinstance(content, dict):
+        return f"{place or 'it '}holds {content!r:.40}, which is no object"
+    for key, kind in wanted.items():
+        if key not in content:
+            return f"it lacks {place}{key}"
+        value = content[key]
+        if isinstance(kind, Mapping):
+            if nested := _strange(value, kind, f"{place}{key}: "):
+                return nested
+        elif not isinstance(value, kind):
+            return f"its {place}{key} is {value!r:.40}"
+    return ""
 
 
 def list_runs(folder: str | Path) -> list[Run]:

@@ -18,7 +18,7 @@ from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate
-from plainnet.runs.runs import Run, check_free, free_name, write_run
+from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
 from plainnet.storage.storage import plain
@@ -110,7 +110,7 @@ def train_run(
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
-        "format": 1,
+        "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "table": _table_facts(source, query, whole),
         "target": target,

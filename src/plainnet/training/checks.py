@@ -7,6 +7,7 @@ Each trap is an error that says what was found and what to do instead.
 
 from __future__ import annotations
 
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "check_last_batch",
     "check_number",
     "check_optimizer",
+    "check_seed",
     "check_validation",
 ]
 
@@ -34,20 +36,39 @@ TRIAL_ROWS = 256
 
 
 def check_number(
-    name: str, value: Any, *, whole: bool = False, least: float | None = None, above: float | None = None
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    optional: bool = True,
 ) -> None:
-    """Check a number that may be None.
+    """Check a number; None is left for the caller to fill in where it is ``optional``.
 
     Raises:
-        SettingError: it is no number, not whole, below ``least``, or not above ``above``.
+        SettingError: it is no number, not finite, not whole, below ``least``, or not above ``above``.
     """
-    if value is None:
+    if value is None and optional:
         return
     kind = "a whole number" if whole else "a number"
     bound = f" from {least:g}" if least is not None else f" above {above:g}" if above is not None else ""
     is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    if not is_number or (least is not None and value < least) or (above is not None and not value > above):
+    is_finite = is_number and (isinstance(value, Integral) or isfinite(value))
+    if not is_finite or (least is not None and value < least) or (above is not None and not value > above):
         raise SettingError(f"{name} is {kind}{bound}, not {value!r}.")
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as Python's own whole number, which is all that torch takes.
+
+    Raises:
+        SettingError: it is no whole number, or outside torch's range.
+    """
+    check_number("seed", seed, whole=True, optional=False)
+    if not -(2**63) <= seed < 2**64:
+        raise SettingError(f"seed is a whole number from -2**63 to 2**64 - 1, not {seed!r}.")
+    return int(seed)
 
 
 def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, scheduler_every: str) -> None:

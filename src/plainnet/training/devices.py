@@ -40,10 +40,15 @@ def choose_device(wanted: str | torch.device, model: nn.Module, x: Tensor) -> to
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises AssertionError where it is built without CUDA
+    # Torch raises AssertionError where it is built without CUDA, and ImportError where a device's package is missing.
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise TrainingError(
             f"device {str(wanted)!r} cannot be used: {str(error).splitlines()[0]}. Try 'auto' or 'cpu'."
         ) from error
+    if device.type == "meta":
+        raise TrainingError(
+            "device 'meta' cannot be used: its tensors have shapes and no numbers. Try 'auto' or 'cpu'."
+        )
     return device
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from plainnet.training.checks import (
     check_last_batch,
     check_number,
     check_optimizer,
+    check_seed,
     check_validation,
 )
 from plainnet.training.devices import choose_device, on_device
@@ -85,6 +87,7 @@ def train(
 
     Raises:
         TrainingError: network, data, loss and optimizer do not fit together; raised before the first step.
+        SettingError: a number among the settings is outside its range.
         LossDivergedError: the loss became NaN or infinite. It carries the ``history``; the network has the weights of
             the last good epoch.
 
@@ -97,9 +100,10 @@ def train(
     >>> len(history.losses), history.engine
     (9, 'eager')
     """
-    check_number("epochs", epochs, whole=True, least=1)
+    check_number("epochs", epochs, whole=True, least=1, optional=False)
     check_number("batch_size", batch_size, whole=True, least=1)
     check_number("clip_grad_norm", clip_grad_norm, above=0)
+    seed = check_seed(seed)
     x, y = _tensor("x", x), _tensor("y", y)
     is_sum = setting_of(loss, "reduction", "mean") == "sum"
     weight = None if sample_weight is None else _row_weights(sample_weight, len(x), scaled=not is_sum)
@@ -207,8 +211,8 @@ def _hold_out(
             else _row_weights(validation[2], len(valid_x), scaled=scaled)
         )
         return (x, y, weight), (valid_x, valid_y, None if weight is None else valid_weight)
-    if isinstance(validation, float) and 0 < validation < 1:
-        n_held_out = max(1, round(validation * len(x)))
+    if isinstance(validation, Real) and 0 < float(validation) < 1:
+        n_held_out = max(1, round(float(validation) * len(x)))
         if n_held_out >= len(x):
             raise TrainingError(f"validation={validation} of {len(x)} rows leaves none to train on.")
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
