@@ -1,8 +1,10 @@
 """Each classic trap is an error before the first step, and says what to do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -40,6 +42,15 @@ class Functional(nn.Module):
 
     def forward(self, x):
         return torch.sigmoid(self.layer(x)).squeeze(1)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, a, b):
+        return self.layer(a) + b
 
 
 TRAPS = {
@@ -97,6 +108,43 @@ TRAPS = {
     "loss of every row": (linear(1), X, Y, nn.MSELoss(reduction="none"), "reduction='none'"),
     "own loss, no scalar": (linear(1), X, Y, lambda p, t: (p - t) ** 2, "has to give one number"),
     "own loss, fails": (linear(1), X, Y, lambda p, t: torch.mm(p, t), "the loss cannot take predictions"),
+    "class numbers of a one-hot target": (
+        linear(3),
+        X,
+        F.one_hot(CLASSES, 3),
+        nn.CrossEntropyLoss(),
+        r"pass y.argmax\(dim=1\).*else y.float\(\)",
+    ),
+    "uint8 pixels": (
+        nn.Conv2d(3, 2, 1),
+        torch.ones(8, 3, 4, 4),
+        torch.zeros(8, 4, 4, dtype=torch.uint8),
+        nn.CrossEntropyLoss(),
+        r"pass y.long\(\)",
+    ),
+    "class weights of other classes": (
+        linear(3),
+        X,
+        CLASSES,
+        nn.CrossEntropyLoss(weight=torch.ones(5)),
+        "the loss cannot take predictions of shape .20, 3.*weight tensor",
+    ),
+    "two inputs": (TwoInputs(), X, Y, nn.MSELoss(), r"forward takes 2 inputs \(a, b\)"),
+    "a column of x": (nn.Linear(1, 1), X[:, 0], Y, nn.MSELoss(), r"pass x.reshape\(-1, 1\)"),
+    "a number as x": (linear(1), torch.tensor(1.0), Y, nn.MSELoss(), "x is a single number, 1"),
+    "a number as y": (linear(1), X, np.array(1.0), nn.MSELoss(), "y is a single number, 1"),
+    "long doubles": (linear(1), X.numpy().astype(np.longdouble), Y, nn.MSELoss(), r"x.astype\(np.float32\)"),
+    "sparse x": (linear(1), X.to_sparse(), Y, nn.MSELoss(), r"pass x.to_dense\(\)"),
+    "sparse matrix as x": (
+        linear(1),
+        csr_matrix(X.numpy()),
+        Y,
+        nn.MSELoss(),
+        r"not a csr_matrix. Pass its .toarray\(\)",
+    ),
+    "the class of a loss": (linear(1), X, Y, nn.MSELoss, r"loss is the class MSELoss: pass an object of it, MSELoss\("),
+    "the name of a loss": (linear(1), X, Y, "mse", r"loss is 'mse': pass one such as nn.MSELoss\(\)"),
+    "no loss": (linear(1), X, Y, None, "loss is None"),
     "a list as x": (linear(1), [[1.0]], Y, nn.MSELoss(), "x is a torch tensor or a NumPy array"),
 }
 
@@ -121,6 +169,10 @@ def test_trap_is_caught(trap: str) -> None:
         ({"validation": (X[:, :2], Y)}, "all but the first number have to agree"),
         ({"validation": (X * float("nan"), Y)}, "the validation x holds"),
         ({"sample_weight": torch.ones(3)}, r"pass shape \(20,\)"),
+        ({"sample_weight": ["a"] * 20}, "sample_weight is .'a'.*a number for each of the 20 rows"),
+        ({"validation": (X, Y.long())}, "the validation rows do not fit.*y is int64 .*MSELoss wants both alike"),
+        ({"optimizer": torch.optim.SGD}, "optimizer is the class SGD"),
+        ({"scheduler": "cosine"}, "scheduler is 'cosine': pass one built from the optimizer"),
     ],
 )
 def test_what_does_not_belong_together(options, message) -> None:
@@ -220,6 +272,13 @@ def test_a_last_batch_of_one_row_is_refused_for_batch_norm() -> None:
 
     with pytest.raises(TrainingError, match="batch of one row.*drop_last=True"):
         run(model(), X, Y, nn.MSELoss(), batch_size=19)
+    with pytest.raises(TrainingError, match="batch of one row: pass more rows, or a larger batch_size"):
+        run(model(), X, Y, nn.MSELoss(), batch_size=1)
+    for layers in ([nn.Conv2d(1, 3, (2, 2)), nn.BatchNorm2d(3), nn.Flatten()], [nn.Flatten(), nn.BatchNorm1d(4)]):
+        images = nn.Sequential(*layers, nn.LazyLinear(1))
+        images.eval()(X.reshape(20, 1, 2, 2))
+        with pytest.raises(TrainingError, match="batch of one row.*drop_last=True"):
+            run(images.train(), X.reshape(20, 1, 2, 2), Y, nn.MSELoss(), batch_size=19)
     assert len(run(model(), X, Y, nn.MSELoss(), batch_size=19, drop_last=True)) == 2
 
 
@@ -238,3 +297,33 @@ def test_a_loss_of_shape_one_and_a_float64_network_train() -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     history = run(linear(1), X, Y, nn.MSELoss(), validation=np.float32(0.2), seed=np.int64(3), batch_size=np.int32(5))
     assert history.validation_losses.shape == (2,)
+
+
+def test_validation_classes_out_of_range_are_refused() -> None:
+    with pytest.raises(TrainingError, match="validation rows do not fit.*count classes from 0"):
+        run(linear(3), X, CLASSES, nn.CrossEntropyLoss(), validation=(X, CLASSES + 1))
+
+
+def test_networks_without_sizes_or_numbers_are_refused() -> None:
+    for model, message in (
+        (nn.LazyLinear(1), r"LazyLinear. Show them some rows"),
+        (linear(1).to("meta"), "device 'meta'"),
+    ):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(TrainingError, match=message):
+            plainnet.train(model, X, Y, loss=nn.MSELoss(), optimizer=optimizer, epochs=2)
+
+
+def test_arrays_of_another_byte_order_and_read_only_ones_train() -> None:
+    read_only = X.numpy().copy()
+    read_only.flags.writeable = False
+    expected = run(linear_of(0), X, Y, nn.MSELoss()).losses
+    for x in (X.numpy().astype(">f4"), read_only, X.numpy()[:, ::-1][:, ::-1]):
+        assert run(linear_of(0), x, Y.numpy().astype(">f4"), nn.MSELoss()).losses == pytest.approx(expected)
+    weight = pd.Series(np.ones(20), index=range(5, 25))
+    assert run(linear_of(0), X, Y, nn.MSELoss(), sample_weight=weight).losses == pytest.approx(expected)
+
+
+def linear_of(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return linear(1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from plainnet.engines.job import Loss
@@ -24,6 +25,7 @@ from plainnet.training.trial import trial
 __all__ = [
     "check_finite",
     "check_first_batch",
+    "check_kinds",
     "check_last_batch",
     "check_number",
     "check_optimizer",
@@ -71,6 +73,32 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
+def check_kinds(model: Any, loss: Any, optimizer: Any) -> None:
+    """Check that each is what its name says, and an object rather than its class.
+
+    Raises:
+        TrainingError: one is not; or the network has weights without a size (``LazyLinear``) or without numbers (meta).
+    """
+    for name, given, fits, example in (
+        ("model", model, isinstance(model, nn.Module), "nn.Sequential(nn.Linear(10, 1))"),
+        ("loss", loss, callable(loss), "nn.MSELoss()"),
+        ("optimizer", optimizer, hasattr(optimizer, "param_groups"), "torch.optim.SGD(model.parameters(), lr=0.01)"),
+    ):
+        if isinstance(given, type):
+            raise TrainingError(f"{name} is the class {given.__name__}: pass an object of it, {given.__name__}(…).")
+        if not fits:
+            raise TrainingError(f"{name} is {given!r:.60}: pass one such as {example}.")
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise TrainingError(
+            "the network has layers that learn their size from their first input, such as LazyLinear. Show them some rows, "
+            "model(x[:2]), and build the optimizer after that."
+        )
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise TrainingError(
+            "the network is on the device 'meta', whose tensors have shapes and no numbers: build it on the device 'cpu'."
+        )
+
+
 def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, scheduler_every: str) -> None:
     """Check that the optimizer steps over this network, and the scheduler over this optimizer.
 
@@ -94,6 +122,11 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, schedule
         raise SettingError(f"scheduler_every is 'epoch' or 'step', not {scheduler_every!r}.")
     if scheduler is None:
         return
+    if isinstance(scheduler, type) or not hasattr(scheduler, "step"):
+        raise TrainingError(
+            f"scheduler is {scheduler!r:.60}: pass one built from the optimizer, such as "
+            "torch.optim.lr_scheduler.StepLR(optimizer, 10), or None."
+        )
     if getattr(scheduler, "optimizer", optimizer) is not optimizer:
         raise TrainingError(
             f"the scheduler {type(scheduler).__name__} belongs to another optimizer: build it from this one."

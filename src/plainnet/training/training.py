@@ -19,6 +19,7 @@ from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.settings import EarlyStopping
 from plainnet.training.checks import (
     check_first_batch,
+    check_kinds,
     check_last_batch,
     check_number,
     check_optimizer,
@@ -104,6 +105,7 @@ def train(
     check_number("batch_size", batch_size, whole=True, least=1)
     check_number("clip_grad_norm", clip_grad_norm, above=0)
     seed = check_seed(seed)
+    check_kinds(model, loss, optimizer)
     x, y = _tensor("x", x), _tensor("y", y)
     is_sum = setting_of(loss, "reduction", "mean") == "sum"
     weight = None if sample_weight is None else _row_weights(sample_weight, len(x), scaled=not is_sum)
@@ -171,19 +173,37 @@ def _record(job: Job, *, progress: bool, on_epoch: Callable[[Epoch], object] | N
 
 
 def _tensor(name: str, values: Any) -> Tensor:
+    """Return inputs or targets as a tensor; what torch cannot hold of NumPy's is converted."""
+    tensor = None
     if isinstance(values, Tensor):
-        return values.detach()
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return torch.from_numpy(np.ascontiguousarray(values))
+        tensor = values.detach().clone() if values.is_inference() else values.detach()
+    elif isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        native = np.float64 if values.dtype == np.longdouble else values.dtype.newbyteorder("=")
+        array = np.ascontiguousarray(values, dtype=native)
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).reshape(values.shape)
+    if tensor is not None and tensor.layout != torch.strided:
+        raise TrainingError(
+            f"{name} is a sparse tensor, which the loop cannot cut into batches: pass {name}.to_dense()."
+        )
+    if tensor is not None and tensor.ndim == 0:
+        raise TrainingError(f"{name} is a single number, {tensor.item():g}; its first dimension has to be the rows.")
+    if tensor is not None:
+        return tensor
     what = f"a NumPy array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
-    raise TrainingError(
-        f"{name} is a torch tensor or a NumPy array of numbers, not {what}. For a table use NetClassifier or NetRegressor."
-    )
+    advice = "Pass its .toarray()." if hasattr(values, "toarray") else "For a table use NetClassifier or NetRegressor."
+    raise TrainingError(f"{name} is a torch tensor or a NumPy array of numbers, not {what}. {advice}")
 
 
 def _row_weights(sample_weight: Any, n_rows: int, *, scaled: bool) -> Tensor:
     """Check the weights and, for a loss that is a mean, scale them to mean 1."""
-    weight = torch.as_tensor(sample_weight).detach().double()
+    try:
+        is_tensor = isinstance(sample_weight, Tensor)
+        weight = sample_weight if is_tensor else torch.from_numpy(np.array(sample_weight, dtype=np.float64))
+        weight = weight.detach().cpu().double()
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"sample_weight is {sample_weight!r:.60}, and has to be a number for each of the {n_rows} rows."
+        ) from error
     if weight.shape != (n_rows,):
         raise TrainingError(
             f"sample_weight has shape {tuple(weight.shape)}, and x has {n_rows} rows: pass shape ({n_rows},)."
