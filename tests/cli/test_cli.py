@@ -10,6 +10,7 @@ import pytest
 
 import plainnet
 from plainnet.cli.cli import main
+from plainnet.cli.output import print_scores
 from tests.helpers import people
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -135,7 +136,9 @@ def test_a_database_table_is_named_with_query(run_cli, tmp_path) -> None:
         (["train", "people.csv", "--target", "rich", "--learning-rate", "-1"], 1, "learning_rate is a number above 0"),
         (["train", "people.csv", "--target", "rich", "--device", "abacus"], 1, "device 'abacus' cannot be used"),
         (["train", "people.csv", "--epochs", "many"], 2, "Invalid value"),
-        (["predict", "nope", "people.csv"], 1, "cannot be read"),
+        (["train", "people.csv", "--target", "rich", "--learning-rate", "inf"], 1, "learning_rate is a number above 0"),
+        (["train", "people.csv", "--target", "rich", "--device", "meta"], 1, "device 'meta' cannot be used"),
+        (["predict", "nope", "people.csv"], 1, "there is no run folder or model file 'nope'"),
         (["predict", "people.csv", "people.csv"], 1, "no plainnet model"),
         (["show", "nope"], 1, "nope"),
         (["evaluate", "nope", "people.csv"], 1, "there is no run folder"),
@@ -230,3 +233,34 @@ def test_a_column_of_the_predictions_name_is_not_lost(run_cli, table, tmp_path) 
     code, out, err = run_cli("predict", "run", "new.csv", "--with-input")
     assert (code, out, "already has a column 'prediction'" in err) == (1, "", True)
     assert run_cli("predict", "run", "new.csv")[0] == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_runs_that_are_not_there_or_incomplete_are_answered_by_those_that_are(run_cli, table, tmp_path) -> None:
+    for name in ("a", "b"):
+        code, _, _ = run_cli("train", table, "-t", "rich", "--out", f"runs/{name}", "--epochs", "1", "--hidden", "4")
+        assert code == 0
+    for verb in (["predict", "nope", table], ["show", "runs/nope"], ["evaluate", "nope", table], ["show", "runs"]):
+        code, _, err = run_cli(*verb)
+        assert (code, "Runs that are there: runs/a, runs/b." in err) == (1, True), err
+    code, _, err = run_cli("predict", "runs/a", table, "--out", ".")
+    assert (code, ". is a folder. Name the file to write in it, such as predictions.csv" in err) == (1, True), err
+    (tmp_path / "runs" / "a" / "model.safetensors").unlink()
+    code, _, err = run_cli("predict", "runs/a", table)
+    assert (code, "'runs/a' is no complete run: it lacks model.safetensors" in err) == (1, True), err
+    history = tmp_path / "runs" / "b" / "history.csv"
+    for content, message in (
+        ("", "its first line has to be epoch,loss"),
+        (history.read_text()[:50], "holds no epochs"),
+    ):
+        history.write_text(content.split("\n")[0])
+        code, _, err = run_cli("plot", "runs/b")
+        assert (code, message in err) == (1, True), err
+
+
+def test_scores_of_any_size_are_readable(capsys) -> None:
+    score = {"metric": "RMSE", "rows": 3, "value": 1.5e100, "baseline": 2.25e-200, "higher_is_better": False}
+    print_scores({"test": [score]})
+    shown = capsys.readouterr().out
+    assert "1.5e+100" in shown
+    assert "2.25e-200" in shown

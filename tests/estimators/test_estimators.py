@@ -422,3 +422,32 @@ def test_decimals_are_no_classes() -> None:
         TableError, match="numbers with decimals, such as 1.5, which are no classes. For numbers use NetReg"
     ):
         NetClassifier(**SMALL).fit(np.zeros((4, 1)), [1.0, 1.5, 2.5, 3.5])
+
+
+@pytest.mark.parametrize("estimator", [NetClassifier, NetRegressor])
+def test_dates_are_no_targets(estimator) -> None:
+    days = np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]")
+    for y in (days, days.tolist(), days - days[0]):
+        with pytest.raises(TableError, match="the target holds dates or durations, such as"):
+            estimator(**SMALL).fit(np.zeros((2, 1)), y)
+
+
+def test_weights_of_rows_without_a_target_are_dropped_with_them() -> None:
+    table = pl.DataFrame({"x": np.arange(20.0), "y": [None, *np.arange(19.0)]})
+    weight = np.r_[1e9, np.arange(19.0) % 3]
+    with pytest.warns(DataWarning, match="1 rows without a value in 'y'"):
+        found = NetRegressor(**SMALL).fit(table, "y", sample_weight=weight)
+    expected = NetRegressor(**SMALL).fit(table[1:], "y", sample_weight=weight[1:])
+    np.testing.assert_array_equal(found.predict(table), expected.predict(table))
+    with pytest.raises(SettingError, match="sample_weight is .'a', 'b'.*a number for each row"):
+        NetRegressor(**SMALL).fit(table[1:], "y", sample_weight=["a", "b"])
+
+
+def test_infinity_is_missing_in_an_array_as_in_a_frame() -> None:
+    X = np.random.RandomState(0).rand(30, 2)
+    X[4, 0] = np.inf
+    y = X[:, 1]
+    array = NetRegressor(**SMALL).fit(X, y)
+    frame = NetRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1]}, y)
+    assert array.schema_.columns[0].missing == frame.schema_.columns[0].missing == 1
+    np.testing.assert_array_equal(array.network_[0].weight.detach(), frame.network_[0].weight.detach())

@@ -179,7 +179,7 @@ def test_classes_or_numbers(y, task) -> None:
 def test_tasks_that_cannot_be() -> None:
     with pytest.raises(SettingError, match="the task is one of classes, numbers"):
         choose_task(np.array([1]), "poetry")
-    with pytest.raises(SettingError, match="is no number: choose --task classes"):
+    with pytest.raises(SettingError, match="holds 'a', which is no number: choose --task classes"):
         choose_task(np.array(["a"]), "numbers")
 
 
@@ -251,3 +251,18 @@ def test_a_damaged_run_is_explained_and_hides_no_other(finished, tmp_path, chang
     with pytest.raises(RunError, match=message):
         read_run(tmp_path / "bad")
     assert [run.path.name for run in list_runs(tmp_path)] == ["good"]
+
+
+def test_the_target_is_no_column_to_split_by_or_leave_out(source, tmp_path) -> None:
+    for options in ({"group": "rich"}, {"time": "rich"}, {"kinds": {"rich": "ignored"}}):
+        with pytest.raises(SettingError, match="'rich' is the target"):
+            train_run(source, "rich", tmp_path / "run", **options)
+
+
+def test_tables_too_small_to_train_on(tmp_path) -> None:
+    people()[:30].write_csv(tmp_path / "small.csv")
+    with pytest.raises(TableError, match="0.99 test rows leaves 1 of 30 rows to train on.*pass a smaller --test"):
+        train_run(tmp_path / "small.csv", "rich", tmp_path / "run", test_share=0.99)
+    people().select("rich").write_csv(tmp_path / "only.csv")
+    with pytest.raises(TableError, match="only the target column 'rich'"):
+        train_run(tmp_path / "only.csv", "rich", tmp_path / "run")

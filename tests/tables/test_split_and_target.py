@@ -69,7 +69,7 @@ def test_settings_that_cannot_be() -> None:
         split_rows(5, 1.0)
     with pytest.raises(SettingError, match="not by both"):
         split_rows(5, 0.5, groups=np.arange(5), time=np.arange(5))
-    with pytest.raises(TableError, match="1 row cannot be split"):
+    with pytest.raises(TableError, match="1 row cannot be split in two: at least 2 are needed"):
         split_rows(1, 0.5)
 
 

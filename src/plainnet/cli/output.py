@@ -39,8 +39,8 @@ def print_scores(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         (
             f"{part} ({score['rows']:,} rows)",
             score["metric"],
-            f"{score['value']:.4f}",
-            f"{score['baseline']:.4f}",
+            f"{score['value']:.5g}",
+            f"{score['baseline']:.5g}",
             "higher" if score["higher_is_better"] else "lower",
         )
         for part, of_part in scores.items()

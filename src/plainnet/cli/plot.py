@@ -28,10 +28,13 @@ def plot(
 
     plainnet plot runs/adult-1 --out loss.svg
     """
+    from plainnet.errors import RunError
     from plainnet.runs.runs import draw_losses, read_run
     from plainnet.training.history import History
 
     history = History.load(run) if run.is_file() else read_run(run).history()
+    if not len(history):
+        raise RunError(f"the history of {str(run)!r} holds no epochs: there is nothing to draw.")
     path = out or (run.parent if run.is_file() else run) / "loss.png"
     draw_losses(history, path)
     typer.echo(f"Loss curve of {len(history):,} epochs written to {path}", err=True)

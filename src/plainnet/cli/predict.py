@@ -43,12 +43,12 @@ def predict(
 
     from plainnet.errors import TableError
     from plainnet.estimators.classifier import NetClassifier
-    from plainnet.estimators.load import load
+    from plainnet.runs.runs import read_model_of
     from plainnet.tables.read import read_table
     from plainnet.tables.wording import listed
     from plainnet.tables.write import write_table
 
-    estimator = load(run)
+    estimator = read_model_of(run)
     rows = read_table(table, query=query)
     if isinstance(estimator, NetClassifier):
         probabilities = estimator.predict_proba(rows)

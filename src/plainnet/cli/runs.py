@@ -40,7 +40,7 @@ def runs(
                     str(run.facts.get("created", "")),
                     run.target,
                     f"{run.facts['table']['rows']:,}",
-                    f"{score['metric']} {score['value']:.4f} ({part})" if score else "",
+                    f"{score['metric']} {score['value']:.5g} ({part})" if score else "",
                 )
             )
         print_table("", ("run", "created", "target", "rows", "score"), rows, numbers=(3,))

@@ -25,10 +25,9 @@ def show(
 
     plainnet show runs/adult-1
     """
-    from plainnet.estimators.load import load
-    from plainnet.runs.runs import read_run
+    from plainnet.runs.runs import read_model_of, read_run
 
-    estimator = load(run)
+    estimator = read_model_of(run)
     facts = read_run(run).facts if run.is_dir() else {}
     if as_json:
         print_json(

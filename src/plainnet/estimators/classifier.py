@@ -14,6 +14,7 @@ from torch import nn
 
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
+from plainnet.estimators.inputs import refuse_dates
 from plainnet.tables.target import ClassTarget
 
 __all__ = ["NetClassifier"]
@@ -136,7 +137,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         return float(super().score(X, y, sample_weight))
 
     def _check_y(self, y: Any) -> npt.NDArray[Any]:
+        refuse_dates(y)
         classes: npt.NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
+        if classes.dtype == np.longdouble:  # JSON has no such numbers
+            classes = classes.astype(np.float64)
         if classes.dtype.kind == "O" and any(value is None or value != value for value in classes):
             raise TableError("y holds missing values: Input y contains NaN. Drop those rows.")
         if classes.dtype.kind == "f" and not np.isfinite(classes).all():

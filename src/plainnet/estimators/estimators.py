@@ -31,7 +31,7 @@ from plainnet.tables.encode import encode
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.split import split_rows
-from plainnet.tables.tables import is_table, merge_repeated_rows, take_target
+from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
 from plainnet.tables.target import ClassTarget, NumberTarget
 from plainnet.training.checks import check_number
 from plainnet.training.devices import one_thread_for_small_steps
@@ -99,7 +99,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 Missing cells are fine.
             y: the targets (N,), or the name of the column of X that holds them. Rows of X without a target are then
                 left out with a DataWarning.
-            sample_weight: (N,) weight of each row, not negative.
+            sample_weight: (N,) weight of each row of X, not negative, also of those left out.
             validation: (X, y) rows that find the best epoch; None: rows held out from X.
 
         Returns:
@@ -247,10 +247,13 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
     ) -> tuple[pl.DataFrame, Array, Array | None]:
         """Read the table, the targets and the weights; rows of weight 0 are as if not there."""
+        is_named = isinstance(y, str) and is_table(X)
+        X = read_table(X) if is_named else X
+        known = rows_with_target(X, y) if is_named else None
         table, y = self._table_and_y(X, y, reset=reset)
         if sample_weight is None:
             return table, y, None
-        weight = row_weights(sample_weight, len(y))
+        weight = row_weights(sample_weight, len(y), known)
         there = weight > 0
         return table.filter(there), y[there], weight[there]
 
@@ -281,20 +284,18 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return table, y
 
     def _table(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        """Read X; an array goes through scikit-learn's own checks."""
+        """Read X; an array goes through scikit-learn's own checks. Infinity is missing, as in a data frame."""
         if is_table(X):
             table = read_table(X)
             self._remember_columns(table, reset=reset)
             if table.height == 0:
                 raise TableError("the table has no rows.")
             return table
-        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         table = read_table(np.ascontiguousarray(array))
-        return (
-            table
-            if reset or not hasattr(self, "feature_names_in_")
-            else table.rename(dict(zip(table.columns, self.feature_names_in_, strict=True)))
-        )
+        if reset or not hasattr(self, "feature_names_in_"):
+            return table
+        return table.rename(dict(zip(table.columns, self.feature_names_in_, strict=True)))
 
     def _remember_columns(self, table: pl.DataFrame, *, reset: bool) -> None:
         if reset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from plainnet.errors import SettingError, TableError
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import target_array
 
-__all__ = ["read_series", "row_weights"]
+__all__ = ["read_series", "refuse_dates", "row_weights"]
 
 
 def read_series(y: Any) -> npt.NDArray[Any]:
@@ -26,15 +27,39 @@ def read_series(y: Any) -> npt.NDArray[Any]:
     return target_array(series)
 
 
-def row_weights(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64]:
+def refuse_dates(y: Any) -> None:
+    """Refuse targets that are dates or durations: they are neither classes nor plain numbers.
+
+    Raises:
+        TableError: y holds dates or durations.
+    """
+    first = next((value for value in np.asarray(y).ravel()[:1].tolist()), None)
+    if np.asarray(y).dtype.kind in "mM" or isinstance(first, date | timedelta):
+        raise TableError(
+            f"the target holds dates or durations, such as {first}; it has to be text, numbers, or true and false. Predict "
+            "numbers made of them, such as the days since the first, or text for classes: y.astype(str)."
+        )
+
+
+def row_weights(sample_weight: Any, n_rows: int, known: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.float64]:
     """Return the weight of each row, (n_rows,), from an array or one number for all.
+
+    Args:
+        sample_weight: (n_rows,), or a weight of every row of the table, those without a target included.
+        n_rows: rows with a target.
+        known: which rows of the table those are; None: all.
 
     Raises:
         SettingError: another shape, a negative, NaN or infinite weight, or only zeros.
     """
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"sample_weight is {sample_weight!r:.60}, and has to be a number for each row.") from error
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
+    if known is not None and weight.shape == known.shape:
+        weight = weight[known]
     if weight.shape != (n_rows,):
         raise SettingError(
             f"sample_weight has shape {weight.shape}, and the table has {n_rows} rows with a target: pass ({n_rows},)."

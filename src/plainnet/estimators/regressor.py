@@ -12,6 +12,7 @@ from torch import nn
 
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
+from plainnet.estimators.inputs import refuse_dates
 from plainnet.tables.target import NumberTarget
 
 __all__ = ["NetRegressor"]
@@ -67,12 +68,13 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         return float(super().score(X, y, sample_weight))
 
     def _check_y(self, y: Any) -> npt.NDArray[np.float64]:
+        refuse_dates(y)
         values: npt.NDArray[Any] = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
         try:
             values = values.astype(np.float64)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise TableError(
-                f"the target has to be numbers, and holds {values.ravel()[0]!r}. For classes use NetClassifier."
+                f"the target has to be numbers, and holds {values.ravel().tolist()[0]!r}. For classes use NetClassifier."
             ) from error
         if values.ndim == 2 and values.shape[1] == 1:
             values = column_or_1d(values, warn=True)

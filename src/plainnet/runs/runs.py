@@ -18,7 +18,17 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.files import replacing, replacing_folder
 from plainnet.training.history import History
 
-__all__ = ["FORMAT", "Run", "check_free", "draw_losses", "free_name", "list_runs", "read_run", "write_run"]
+__all__ = [
+    "FORMAT",
+    "Run",
+    "check_free",
+    "draw_losses",
+    "free_name",
+    "list_runs",
+    "read_model_of",
+    "read_run",
+    "write_run",
+]
 
 #: Grows by one with every change of run.json that older versions cannot read.
 FORMAT = 1
@@ -117,10 +127,7 @@ def read_run(path: str | Path) -> Run:
     """
     path = Path(path)
     if not path.is_dir():
-        others = ", ".join(str(run.path) for run in list_runs(path.parent)) if path.parent.is_dir() else ""
-        raise RunError(
-            f"there is no run folder {str(path)!r}. {f'Runs beside it: {others}.' if others else 'plainnet train makes one.'}"
-        )
+        raise RunError(f"there is no run folder {str(path)!r}. {_others(path.parent)}")
     missing = [name for name in ("model.safetensors", "run.json", "history.csv") if not (path / name).is_file()]
     if missing:
         raise RunError(f"{str(path)!r} is no complete run: it lacks {', '.join(missing)}.")
@@ -135,6 +142,29 @@ def read_run(path: str | Path) -> Run:
     if problem := _problem(facts):
         raise RunError(f"{str(path / 'run.json')!r} {problem}")
     return Run(path, facts)
+
+
+def read_model_of(path: str | Path) -> NetClassifier | NetRegressor:
+    """Read the model of a run folder, or a model file.
+
+    Raises:
+        RunError: there is neither, or a folder without a model.
+        ModelFileError: the model is damaged, or was written by a newer version.
+    """
+    path = Path(path)
+    if path.is_dir() and not (path / "model.safetensors").is_file():
+        raise RunError(f"{str(path)!r} is no complete run: it lacks model.safetensors. {_others(path)}")
+    if not path.exists():
+        raise RunError(f"there is no run folder or model file {str(path)!r}. {_others(path.parent)}")
+    return load(path)
+
+
+def _others(folder: Path) -> str:
+    """Name the runs in a folder, or in the folder where runs are by default."""
+    found = list_runs(folder) or list_runs("runs")
+    return (
+        f"Runs that are there: {', '.join(str(run.path) for run in found)}." if found else "plainnet train makes one."
+    )
 
 
 def _problem(facts: Any) -> str:

@@ -32,7 +32,7 @@ def choose_task(y: npt.NDArray[Any], wanted: str | None = None) -> tuple[str, st
     if wanted is not None and wanted not in TASKS:
         raise SettingError(f"the task is one of {', '.join(TASKS)}, not {wanted!r}.")
     if wanted == "numbers" and y.dtype.kind not in "fiu":
-        raise SettingError(f"the target holds {y[0]!r}, which is no number: choose --task classes.")
+        raise SettingError(f"the target holds {y[:1].tolist()[0]!r}, which is no number: choose --task classes.")
     if wanted == "classes" and y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
         raise SettingError("the target holds numbers with decimals, which are no classes: choose --task numbers.")
     if wanted is not None:

@@ -34,6 +34,8 @@ __all__ = ["train_run"]
 
 Rows = npt.NDArray[np.int64]
 
+#: Rows that a training needs.
+LEAST_ROWS = 2
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
 MOST_SEED = 2**32 - 1
 
@@ -90,6 +92,11 @@ def train_run(
         warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
     task, why = choose_task(y, task)
     kinds = dict(kinds or {})
+    for name in (group, time, *kinds):
+        if name == target:
+            raise SettingError(
+                f"{name!r} is the target: it is predicted, and cannot be a column to split by, use or leave out."
+            )
     for name in (group, time):
         if name is not None and name not in table.columns:
             raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
@@ -199,6 +206,11 @@ def _split(
     rows, parts = np.arange(table.height), {}
     if test_share > 0:
         rows, parts["test"] = held_out(rows, test_share, seed)
+        if len(rows) < LEAST_ROWS:
+            raise TableError(
+                f"a share of {test_share:g} test rows leaves {len(rows)} of {table.height} rows to train on, and at least "
+                f"{LEAST_ROWS} are needed: pass a smaller --test, or 0."
+            )
     if len(rows) > TINY_ROWS:
         rows, parts["validation"] = held_out(rows, VALIDATION_SHARE, seed + 1)
     return {"train": rows, **dict(reversed(parts.items()))}

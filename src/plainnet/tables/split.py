@@ -53,7 +53,10 @@ def split_rows(
     if groups is not None and time is not None:
         raise SettingError("rows are split by group or by time, not by both.")
     if n_rows < 2:
-        raise TableError(f"{n_rows} row{'' if n_rows == 1 else 's'} cannot be split in two.")
+        raise TableError(
+            f"{n_rows} row{'' if n_rows == 1 else 's'} cannot be split in two: at least 2 are needed, one to train on and one to "
+            "hold out."
+        )
     if time is not None:
         return _by_time(time, share)
     if groups is not None:

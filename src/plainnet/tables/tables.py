@@ -14,7 +14,7 @@ from plainnet.errors import TableError
 from plainnet.tables.read import is_path, read_table
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["is_table", "merge_repeated_rows", "take_target", "target_array"]
+__all__ = ["is_table", "merge_repeated_rows", "rows_with_target", "take_target", "target_array"]
 
 
 def is_table(source: Any) -> bool:
@@ -38,14 +38,25 @@ def take_target(source: Any, target: str) -> tuple[pl.DataFrame, npt.NDArray[Any
         TableError: the table cannot be read, has no such column, or no row has a target.
     """
     table = read_table(source)
+    known = table.filter(rows_with_target(table, target))
+    if table.width == 1:
+        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
+    if known.height == 0:
+        raise TableError(f"no row has a value in the target column {target!r}.")
+    return known.drop(target), target_array(known[target]), table.height - known.height
+
+
+def rows_with_target(table: pl.DataFrame, target: str) -> npt.NDArray[np.bool_]:
+    """Return which rows of a table have a target, (rows,).
+
+    Raises:
+        TableError: the table has no such column.
+    """
     if target not in table.columns:
         raise TableError(
             f"the table has no column {target!r}{did_you_mean(target, table.columns)}. It has: {', '.join(table.columns[:30])}."
         )
-    known = table.filter(pl.col(target).is_not_null())
-    if known.height == 0:
-        raise TableError(f"no row has a value in the target column {target!r}.")
-    return known.drop(target), target_array(known[target]), table.height - known.height
+    return table[target].is_not_null().to_numpy()
 
 
 def target_array(series: pl.Series) -> npt.NDArray[Any]:

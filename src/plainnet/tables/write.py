@@ -33,9 +33,9 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
         MissingExtraError: Excel without xlsxwriter.
     """
     target = Path(path)
-    write = _writer(frame, target)
     if target.is_dir():
-        raise TableError(f"{target} is a folder. Name the file to write in it.")
+        raise TableError(f"{target} is a folder. Name the file to write in it, such as {target / 'predictions.csv'}.")
+    write = _writer(frame, target)
     if not target.parent.is_dir():
         raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")

@@ -132,7 +132,10 @@ class History:
             if path.suffix == ".json":
                 content: dict[str, Any] = json.loads(text)
                 return cls(**(content | {"epochs": [Epoch(**epoch) for epoch in content["epochs"]]}))
-            return cls(engine="", engine_reason="", epochs=[_epoch(row) for row in csv.DictReader(io.StringIO(text))])
+            reader = csv.DictReader(io.StringIO(text))
+            if tuple(reader.fieldnames or ()) != FIELDS:
+                raise ValueError(f"its first line has to be {','.join(FIELDS)}")
+            return cls(engine="", engine_reason="", epochs=[_epoch(row) for row in reader])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{str(path)!r} is no history that plainnet saved: {error!r}.") from error
 
