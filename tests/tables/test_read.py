@@ -25,7 +25,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from plainnet.errors import DataWarning, MissingExtraError, TableError
+from plainnet.errors import DataWarning, MissingExtraError, RunError, TableError
 from plainnet.tables.cells import as_dates, as_number
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import is_path, read_table, write_table
@@ -1075,8 +1075,9 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(TableError, match="cannot be written: no permission in "):
+    with pytest.raises(RunError, match="cannot be written: Permission denied. Choose another place"):
         write_table(TYPED, tmp_path / "t.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path):

@@ -1,9 +1,8 @@
-"""A frame -> a file, complete or absent: it is written beside its place under another name, then moved there."""
+"""A frame -> a file, complete or absent."""
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from functools import partial
 from io import BufferedWriter
@@ -13,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from plainnet.errors import MissingExtraError, TableError
+from plainnet.files import replacing
 
 __all__ = ["write_table"]
 
@@ -29,7 +29,8 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
             .ipc, .json or .xlsx.
 
     Raises:
-        TableError: another suffix, a folder that is missing or closed, or columns that the format cannot hold.
+        TableError: another suffix, a folder that is missing, or columns that the format cannot hold.
+        RunError: the folder is closed, or the disk is full.
         MissingExtraError: Excel without xlsxwriter.
     """
     target = Path(path)
@@ -38,23 +39,13 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     write = _writer(frame, target)
     if not target.parent.is_dir():
         raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with unfinished.open("xb") as file:
+        with replacing(target) as unfinished, unfinished.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except PermissionError as error:
-        raise TableError(
-            f"{target} cannot be written: no permission in {target.parent}. Choose another folder."
-        ) from error
     except ImportError as error:
         raise MissingExtraError("xlsxwriter", "excel", "Writing Excel files") from error
-    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+    except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TableError(f"{target} cannot be written: {error}.{_nested_hint(frame)}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _writer(frame: pl.DataFrame, target: Path) -> Callable[[BufferedWriter], object]:
