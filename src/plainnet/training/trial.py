@@ -71,8 +71,8 @@ class _Attributes:
         self._live = vars(module)
         self._copy = dict(self._live)
         self._held = [(each, each.copy()) for each in self._live.values() if isinstance(each, list | dict | set)]
-        tensors = [each.detach() for each in self._live.values() if isinstance(each, Tensor)]
-        self._tensors = [(each, each.clone()) for each in tensors]
+        tensors = [each for each in self._live.values() if isinstance(each, Tensor)]
+        self._tensors = [(each, each.detach().clone()) for each in tensors if each.layout == torch.strided]
 
     def restore(self) -> None:
         """Put the copy back into the module; its lists, dicts, sets and tensors are the same objects as before."""
@@ -82,7 +82,8 @@ class _Attributes:
             container.clear()
             container.extend(held) if isinstance(container, list) else container.update(held)
         for tensor, values in self._tensors:
-            tensor.copy_(values)
+            if not torch.equal(tensor, values):  # one that shares its memory, by expand, cannot be written and was not
+                tensor.detach().copy_(values)
 
 
 def _refusal(model: nn.Module, x: Tensor, name: str, error: Exception, *, evaluating: bool) -> str:
