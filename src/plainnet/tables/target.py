@@ -95,9 +95,9 @@ class NumberTarget:
         largest = np.abs(columns).max(axis=0)
         if float(largest.max()) > MOST:
             raise TableError(f"the target's numbers go up to {largest.max():g}, too large to square: divide them.")
-        unit = np.where(
-            largest > 0, largest, 1.0
-        )  # the square of 1e-200 is 0 in float64; that of 1e-200 / 1e-200 is not
+        # The square of 1e-200 is 0 in float64, so numbers are squared in a unit of their own: a power of two, which rounds
+        # nothing.
+        unit = np.ldexp(1.0, np.frexp(largest)[1])
         mean = np.average(columns / unit, axis=0, weights=weight)
         scale = np.sqrt(np.average((columns / unit - mean) ** 2, axis=0, weights=weight)) * unit
         mean = mean * unit
