@@ -14,6 +14,7 @@ STAGES = (
     "tables",
     "samples",
     "networks",
+    "kernels",
     "engines",
     "training",
     "storage",

@@ -8,8 +8,8 @@ import pytest
 import plainnet
 
 NAMES = [
-    "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "History", "LossDivergedError", "MissingExtraError",
-    "ModelFileError", "NetClassifier", "NetRegressor", "PlainnetError", "PlainnetWarning", "RunError", "Schema", "SettingError",
+    "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "GaussianLoss", "History", "LossDivergedError", "MissingExtraError",
+    "ModelFileError", "NetClassifier", "NetRegressor", "PlainnetError", "PlainnetWarning", "QuantileLoss", "RunError", "Scale", "Schema", "SettingError",
     "TableError", "TrainingError", "load", "load_adult", "read_table", "train",
 ]  # fmt: skip
 

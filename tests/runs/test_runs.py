@@ -116,8 +116,8 @@ def test_ctrl_c_keeps_the_network_so_far(source, tmp_path, monkeypatch) -> None:
 
     real = training.choose_engine
 
-    def interrupting(job):
-        engine = real(job)
+    def interrupting(job, wanted):
+        engine = real(job, "eager")
 
         def run(job):
             for epoch in engine.run(job):

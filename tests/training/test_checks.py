@@ -253,7 +253,9 @@ def test_the_trial_leaves_no_trace() -> None:
         model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         if checked:
-            return list(plainnet.train(model, X, Y, loss=nn.MSELoss(), optimizer=optimizer, epochs=5).losses)
+            return list(
+                plainnet.train(model, X, Y, loss=nn.MSELoss(), optimizer=optimizer, epochs=5, engine="eager").losses
+            )
         found = []
         for _ in range(5):
             loss = F.mse_loss(model(X), Y)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from plainnet.training.devices import _move_state, choose_device, on_device, one_thread_for_small_steps
+from plainnet.training.devices import _move_state, choose_device, on_device
 
 
 def test_auto_is_where_the_network_is_else_the_gpu_else_the_cpu(monkeypatch) -> None:
@@ -51,17 +51,3 @@ def test_the_network_comes_home_also_after_an_error(monkeypatch) -> None:
     ):
         raise RuntimeError("out of memory")
     assert [device.type for device in moves] == ["meta", "cpu"]
-
-
-def test_small_steps_take_one_thread_and_the_number_of_threads_comes_back(monkeypatch) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(RuntimeError, match="oh no"), one_thread_for_small_steps(100):
-            assert torch.get_num_threads() == 1
-            raise RuntimeError("oh no")
-        assert torch.get_num_threads() == 2
-        with one_thread_for_small_steps(10**6):
-            assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

@@ -122,7 +122,7 @@ def test_numpy_arrays_are_taken() -> None:
 
 
 def test_history_says_what_ran() -> None:
-    history = fit(epochs=3)[3]
+    history = fit(epochs=3, engine="eager")[3]
     assert (history.engine, len(history), history.stopped_by) == ("eager", 3, "")
     assert "plain PyTorch loop" in history.engine_reason
     assert history.seconds.shape == history.learning_rates.shape == (3,)

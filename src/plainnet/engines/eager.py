@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.job import Epoch, Job
+from plainnet.engines.losses import setting_of
 from plainnet.errors import LossDivergedError
 
 __all__ = ["Weights", "run", "validation_loss"]
@@ -117,7 +118,7 @@ def batches(job: Job, shuffler: torch.Generator) -> Iterator[tuple[Tensor, Tenso
 
 def epoch_loss(job: Job, losses: list[float], rows: list[int]) -> float:
     """Join the losses of an epoch's batches: their sum for a summed loss, else their mean over the rows."""
-    if getattr(job.loss, "reduction", "mean") == "sum":
+    if setting_of(job.loss, "reduction", "mean") == "sum":
         return sum(losses)
     if len(losses) == 1:
         return losses[0]

@@ -1,18 +1,26 @@
 """Which engine runs a job, and why, in words.
 
 Every engine is a function ``run(job) -> Iterator[Epoch]``. The eager engine is the specification: any other engine
-has to give its numbers.
+has to give its numbers. The fused engine needs Numba, whose import takes a third of a second: it is looked at only where the
+network is on the CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from plainnet.engines import eager
 from plainnet.engines.job import Epoch, Job
+from plainnet.errors import SettingError, TrainingError
 
 __all__ = ["Engine", "choose_engine"]
+
+#: Seconds to compile the kernels of a usual network, and of a step of the eager loop: the loop itself and each layer.
+COMPILE_SECONDS = 6.0
+STEP_SECONDS, LAYER_SECONDS = 1e-4, 2e-5
 
 
 @dataclass(frozen=True)
@@ -23,21 +31,62 @@ class Engine:
         name: the engine's name, as ``History.engine`` shows it.
         reason: why this engine, in words.
         run: starts the job; each ``next`` trains one epoch.
+        note: what is to be said before it starts, as starting takes seconds; '' for nothing.
     """
 
     name: str
     reason: str
     run: Callable[[Job], Iterator[Epoch]]
+    note: str = ""
 
 
-def choose_engine(job: Job) -> Engine:
+def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused"] = "auto") -> Engine:
     """Choose the engine for a job.
 
     Args:
         job: what is to be trained.
+        wanted: an engine's name, or 'auto': the fastest that can.
 
     Returns:
-        The eager engine, the only one there is so far.
+        The engine.
+
+    Raises:
+        SettingError: there is no such engine.
+        TrainingError: the engine that is wanted cannot run the job; the message says why.
     """
+    if wanted not in ("auto", "eager", "fused"):
+        raise SettingError(f"engine is 'auto', 'eager' or 'fused', not {wanted!r}.")
     device = next(job.model.parameters()).device.type
-    return Engine("eager", f"the plain PyTorch loop, on {device}", eager.run)
+    if wanted == "eager":
+        return Engine("eager", f"the plain PyTorch loop, on {device}: it was asked for", eager.run)
+    if device != "cpu":
+        if wanted == "fused":
+            raise TrainingError(f"engine='fused' runs on the CPU, and the network is on {device}: pass device='cpu'.")
+        return Engine("eager", f"the plain PyTorch loop, on {device}", eager.run)
+    from plainnet.engines import fused
+    from plainnet.engines.plan import make_plan
+    from plainnet.engines.trace import NotFusible
+    from plainnet.kernels import kernels
+
+    try:
+        plan = make_plan(job, fused.draw_dropout_seed(job))
+    except NotFusible as no:
+        if wanted == "fused":
+            raise TrainingError(f"engine='fused' cannot train this: {no}. Pass engine='auto' or 'eager'.") from no
+        return Engine("eager", f"the plain PyTorch loop, on {device}: {no}", eager.run)
+    note = ""
+    if not all(kernels.is_cached(kernel, plan.dtype) for kernel in fused.kernels_of(plan)):
+        note = "compiling the engine for this CPU, once"
+        seconds = _eager_seconds(job)
+        if wanted == "auto" and kernels.waits(seconds, COMPILE_SECONDS):
+            reason = f"the plain PyTorch loop, on {device}: sooner done than the fused engine is compiled, which is done once"
+            return Engine("eager", reason, eager.run)
+    return Engine("fused", "whole epochs in compiled code, on cpu", partial(fused.run, plan=plan), note)
+
+
+def _eager_seconds(job: Job) -> float:
+    """About how long the eager engine takes at least."""
+    n_steps = job.epochs * -(-len(job.x) // job.batch_size)
+    n_layers = sum(1 for _ in job.model.modules())
+    n_products = 6 * sum(parameter.numel() for parameter in job.model.parameters()) * min(job.batch_size, len(job.x))
+    return n_steps * (STEP_SECONDS + LAYER_SECONDS * n_layers + n_products / 1e11)

@@ -60,6 +60,8 @@ class Job:
         stopping: when to stop early, and whether to restore the best weights.
         clip_grad_norm: largest norm of the whole gradient.
         closure: the optimizer wants a closure (LBFGS).
+        epoch_by_epoch: the network and the optimizer are up to date at each ``yield``. Without it an engine may be some
+            epochs ahead of those it has yielded, and leaving the loop early keeps their weights.
     """
 
     model: nn.Module
@@ -79,6 +81,7 @@ class Job:
     stopping: EarlyStopping | None = None
     clip_grad_norm: float | None = None
     closure: bool = False
+    epoch_by_epoch: bool = True
 
     @property
     def is_full_batch(self) -> bool:

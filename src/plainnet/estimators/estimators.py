@@ -22,6 +22,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
+from plainnet.engines.prediction import predict
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.inputs import read_series, row_weights
 from plainnet.networks.networks import Shape, parameter_groups
@@ -34,7 +35,7 @@ from plainnet.tables.split import split_rows
 from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
 from plainnet.tables.target import ClassTarget, NumberTarget
 from plainnet.training.checks import check_number
-from plainnet.training.devices import one_thread_for_small_steps
+from plainnet.training.devices import choose_device
 from plainnet.training.history import History
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
@@ -43,9 +44,6 @@ from plainnet.versions import versions
 __all__ = ["NetEstimator"]
 
 Array = npt.NDArray[Any]
-
-#: Rows predicted at once: bounds the memory of the hidden layers.
-PREDICTION_ROWS = 65_536
 
 
 class NetEstimator(BaseEstimator):  # type: ignore[misc]
@@ -208,22 +206,24 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _run(
         self, x: Array, y: Array, weight: Array | None, settings: FitSettings, seed: int, **options: Any
     ) -> History:
-        step_size = min(settings.batch_size, len(x)) * max((x.shape[1], *self.shape_.hidden))
-        with one_thread_for_small_steps(step_size):
-            return train(
-                self.network_,
-                torch.from_numpy(x),
-                torch.from_numpy(y),
-                loss=self._loss(),
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                sample_weight=weight,
-                clip_grad_norm=1.0,
-                device=self.device,
-                seed=seed,
-                progress=self.verbose,
-                **options,
-            )
+        x_tensor = torch.from_numpy(x)
+        on_cpu = choose_device(self.device, self.network_, x_tensor).type == "cpu"
+        return train(
+            self.network_,
+            x_tensor,
+            torch.from_numpy(y),
+            loss=self._loss(),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            sample_weight=weight,
+            clip_grad_norm=1.0,
+            device=self.device,
+            # 'auto' is eager until the fused engine is compiled, and the same seed has to give the same network.
+            engine="fused" if on_cpu else "auto",
+            seed=seed,
+            progress=self.verbose,
+            **options,
+        )
 
     def _build(self, n_in: int) -> None:
         self.shape_ = Shape(n_in, self.target_.n_outputs, self._widths(), self.activation, self.dropout)
@@ -351,12 +351,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 DataWarning,
                 stacklevel=3,
             )
-        modes = self.network_.training
-        self.network_.eval()
-        with torch.no_grad():
-            parts = [self.network_(part).numpy() for part in torch.split(torch.from_numpy(x), PREDICTION_ROWS)]
-        self.network_.train(modes)
-        return np.concatenate(parts)
+        return predict(self.network_, torch.from_numpy(x))
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Take the target out of a table where y names its column."""

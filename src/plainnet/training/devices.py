@@ -11,11 +11,7 @@ from torch import Tensor, nn
 
 from plainnet.errors import TrainingError
 
-__all__ = ["choose_device", "on_device", "one_thread_for_small_steps"]
-
-#: Rows of a batch × its widest layer up to which steps take one CPU thread: 512 rows × 256. A fit on Adult took 21 s in
-#: one thread, 16 s in two on two idle cores, and 51 s in two beside another process.
-SMALL_STEP = 131_072
+__all__ = ["choose_device", "on_device"]
 
 
 def choose_device(wanted: str | torch.device, model: nn.Module, x: Tensor) -> torch.device:
@@ -80,24 +76,3 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
     return [_moved(part, device) for part in value] if isinstance(value, list) else value  # LBFGS keeps lists
-
-
-@contextlib.contextmanager
-def one_thread_for_small_steps(step_size: int) -> Iterator[None]:
-    """Compute small steps in one thread, and set torch's number of threads back afterwards.
-
-    Several threads gain little there, and wait for each other at every operation: where another process keeps a core
-    busy, a fit of a second can take a minute.
-
-    Args:
-        step_size: rows of a batch × its widest layer.
-    """
-    threads = torch.get_num_threads()
-    if step_size > SMALL_STEP or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

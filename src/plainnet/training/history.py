@@ -30,7 +30,7 @@ class History:
     """What happened in a training, epoch by epoch.
 
     Attributes:
-        engine: the engine that ran: 'eager'.
+        engine: the engine that ran: 'fused' or 'eager'.
         engine_reason: why that engine, in words.
         epochs: the record of each epoch.
         stopped_by: why the training ended before its last epoch: 'patience', 'interrupt' (Ctrl-C), 'on_epoch' or

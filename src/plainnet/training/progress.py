@@ -8,10 +8,19 @@ from time import monotonic
 
 from plainnet.engines.job import Epoch
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "say"]
 
 #: Seconds between two drawings: the eye sees no more, and an epoch of the tutorial takes a quarter of a millisecond.
 REDRAW_SECONDS = 0.1
+
+
+def say(note: str) -> None:
+    """Print a line on standard error, where that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal or console.is_jupyter:
+        console.print(note)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,180 @@
+"""Parameters, buffers and the optimizer's state as flat arrays, read from torch's tensors and written back to them.
+
+The tensors stay the user's own: they are read before the first step and written, in place, after the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from plainnet.engines.planned_optimizers import Spelling, initial
+from plainnet.engines.program import Operation
+from plainnet.engines.trace import Call, NotFusible
+from plainnet.kernels.optimizers import OPTIMIZERS
+
+__all__ = ["FlatOptimizer", "FlatTensors"]
+
+
+class FlatTensors:
+    """A network's tensors in one array: parameters in the order of the optimizer's groups, frozen ones, buffers.
+
+    Attributes:
+        tensors: the tensors, in the array's order.
+        places: where each begins, by ``id``.
+        values: the array.
+        n_trainable: numbers of parameters with a gradient, which come first.
+        n_parameters: with frozen ones.
+    """
+
+    def __init__(self, model: nn.Module, calls: list[Call], groups: list[dict[str, Any]], dtype: str) -> None:
+        named = list(model.named_parameters(remove_duplicate=False))
+        parameters = list(model.parameters())
+        used = [
+            id(call.module)
+            for call in calls
+            if isinstance(call.module, nn.Module) and any(True for _ in call.module.parameters())
+        ]
+        if len(named) != len(parameters) or len(set(used)) != len(used):
+            raise NotFusible("two layers share a parameter")
+        in_groups = [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+        held = {id(parameter) for parameter in in_groups}
+        others = [parameter for parameter in parameters if id(parameter) not in held]
+        trainable = [*in_groups, *(parameter for parameter in others if parameter.requires_grad)]
+        frozen = [parameter for parameter in others if not parameter.requires_grad]
+        norms = [call.module for call in calls if isinstance(call.module, nn.BatchNorm1d)]
+        buffers = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+        self.tensors: list[Tensor] = [*trainable, *frozen, *buffers]
+        self.trainable = {id(parameter) for parameter in trainable}
+        self.places: dict[int, int] = {}
+        size = 0
+        for tensor in self.tensors:
+            self.places[id(tensor)] = size
+            size += tensor.numel()
+        self.n_trainable = sum(parameter.numel() for parameter in trainable)
+        self.n_parameters = self.n_trainable + sum(parameter.numel() for parameter in frozen)
+        self.values: npt.NDArray[Any] = np.zeros(size, dtype=dtype)
+        flat = torch.from_numpy(self.values)
+        self._views = [flat[self.places[id(t)] :][: t.numel()].view(t.shape) for t in self.tensors]
+        self.read()
+
+    def read(self) -> None:
+        """Copy the tensors into the array."""
+        for view, tensor in zip(self._views, self.tensors, strict=True):
+            view.copy_(tensor.detach())
+
+    def write(self) -> None:
+        """Copy the array into the tensors, in place."""
+        with torch.no_grad():
+            for view, tensor in zip(self._views, self.tensors, strict=True):
+                tensor.copy_(view)
+
+    def gradients(self, flat: npt.NDArray[Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return (parameter, its part of the gradients as a tensor) for each parameter that has one."""
+        whole = torch.from_numpy(flat)
+        return [
+            (tensor, whole[self.places[id(tensor)] :][: tensor.numel()].view(tensor.shape))
+            for tensor in self.tensors
+            if id(tensor) in self.trainable
+        ]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbouring parameters that one operation steps: same group, same number of steps taken."""
+
+    group: int
+    steps: int
+    parameters: list[Tensor]
+
+
+class FlatOptimizer:
+    """An optimizer's moments in one array, and the operations of its step.
+
+    Attributes:
+        values: the moments: one stretch of ``n_trainable`` numbers for each, then single numbers.
+        operations: one for each run of neighbouring parameters, the group's number its first word.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, spelling: Spelling, flat: FlatTensors) -> None:
+        self._optimizer, self._spelling, self._flat = optimizer, spelling, flat
+        runs = self._runs()
+        self.values: npt.NDArray[Any] = np.zeros(3 * flat.n_trainable + len(runs), dtype=flat.values.dtype)
+        self.operations: list[Operation] = []
+        self._entries: list[tuple[Tensor, str, slice, dict[str, Any]]] = []
+        self._steps = [(parameter, run.steps) for run in runs for parameter in run.parameters]
+        for number, run in enumerate(runs):
+            group = optimizer.param_groups[run.group]
+            first = flat.places[id(run.parameters[0])]
+            count = sum(parameter.numel() for parameter in run.parameters)
+            moments = []
+            for j, name in enumerate(spelling.moments(group)):
+                is_single = name == "mu_product"
+                base = 3 * flat.n_trainable + number if is_single else j * flat.n_trainable
+                moments.append(base if is_single else base + first)
+                for parameter in run.parameters if name is not None else []:
+                    start = base if is_single else base + flat.places[id(parameter)]
+                    length = 1 if is_single else parameter.numel()
+                    self._entries.append((parameter, str(name), slice(start, start + length), group))
+            flags = (int(group["maximize"]), *map(int, spelling.options(group)))
+            self.operations.append(
+                Operation(OPTIMIZERS[spelling.kernel], (run.group, first, count, run.steps, *flags, *moments))
+            )
+        self.read()
+
+    def _runs(self) -> list[_Run]:
+        rows = [
+            (number, *self._begun(parameter), parameter)
+            for number, group in enumerate(self._optimizer.param_groups)
+            for parameter in group["params"]
+            if parameter.requires_grad
+        ]
+        return [
+            _Run(key[0], key[1], [row[3] for row in rows_of_key])
+            for key, rows_of_key in groupby(rows, key=lambda row: row[:3])
+        ]
+
+    def _begun(self, parameter: Tensor) -> tuple[int, float]:
+        """How many steps this parameter has seen, and its product of momenta (NAdam's)."""
+        state = self._optimizer.state.get(parameter, {})
+        if not self._spelling.counts:
+            return (0 if state.get("momentum_buffer") is None else 1), 1.0
+        return int(state.get("step", 0)), float(state.get("mu_product", 1.0))
+
+    def read(self) -> None:
+        """Copy the optimizer's state into the array."""
+        for parameter, name, place, group in self._entries:
+            entry = self._optimizer.state.get(parameter, {}).get(name)
+            value = initial(name, group) if entry is None else torch.as_tensor(entry).detach().reshape(-1).numpy()
+            self.values[place] = value
+
+    def write(self, steps: int) -> None:
+        """Copy the array into the optimizer's state, in place where there is one, after so many more steps."""
+        if not steps:
+            return
+        for parameter, name, place, group in self._entries:
+            if name == "momentum_buffer" and group["momentum"] == 0:
+                continue
+            state = self._optimizer.state[parameter]
+            content = torch.from_numpy(self.values[place])
+            if not isinstance(state.get(name), Tensor):
+                state[name] = (
+                    torch.ones((), dtype=torch.float32)
+                    if name == "mu_product"
+                    else torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
+                )
+            with torch.no_grad():
+                state[name].copy_(content.view(state[name].shape))
+        if self._spelling.counts:
+            for parameter, before in self._steps:
+                state = self._optimizer.state[parameter]
+                if isinstance(state.get("step"), Tensor):
+                    state["step"].fill_(float(before + steps))
+                else:
+                    state["step"] = torch.tensor(float(before + steps), dtype=torch.float32)

@@ -1,0 +1,349 @@
+"""The fused engine: whole epochs in one compiled call, with the losses of the eager engine.
+
+A chunk of epochs is prepared (orders of the rows, settings of the optimizer), run in compiled code for about a twentieth of a
+second, and its epochs are yielded. Epochs longer than that are run in pieces. Between two calls Python sees Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from math import inf, isfinite
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from plainnet.engines.eager import diverged, schedule
+from plainnet.engines.flat import FlatOptimizer
+from plainnet.engines.job import Epoch, Job
+from plainnet.engines.plan import Part, Plan, make_plan
+from plainnet.engines.planned_optimizers import settings
+from plainnet.engines.program import Operation, table
+from plainnet.errors import LossDivergedError
+from plainnet.kernels import driver as k, kernels
+from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, SETTINGS
+
+__all__ = ["draw_dropout_seed", "kernels_of", "run"]
+
+#: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
+CALL_SECONDS = 0.04
+#: Numbers in the tables of one chunk (orders, settings, losses) at most.
+TABLE_SIZE = 2**22
+
+
+def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
+    """Train, as ``eager.run`` does.
+
+    Args:
+        job: a checked training that can be fused; its model and optimizer are changed in place, after each chunk of epochs,
+            or after each epoch where the job says ``epoch_by_epoch``.
+        plan: the plan of this very job, if it is there already.
+
+    Yields:
+        The record of each epoch.
+
+    Raises:
+        NotFusible: the job cannot be fused.
+        LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
+    """
+    training = _Training(job, make_plan(job, draw_dropout_seed(job)) if plan is None else plan)
+    try:
+        yield from training.epochs()
+    finally:
+        training.end()
+
+
+def draw_dropout_seed(job: Job) -> int:
+    """Draw the seed of the dropout masks from torch's generator, where eager dropout comes from; 0 without dropout."""
+    kinds = torch.nn.Dropout | torch.nn.AlphaDropout
+    has_dropout = any(isinstance(module, kinds) and module.training for module in job.model.modules())
+    return int(torch.randint(2**62, ())) if has_dropout else 0
+
+
+def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
+    """Return the kernels that a training needs compiled."""
+    operations = [*plan.train.operations, *(plan.valid.operations if plan.valid else [])]
+    operations += [part.scale for part in (plan.train, plan.valid) if part is not None and part.scale is not None]
+    found = [operation.kernel for operation in operations]
+    return [*dict.fromkeys(found), k.train_epochs]
+
+
+class _Training:
+    """The arrays of a training, and the calls into the driver."""
+
+    def __init__(self, job: Job, plan: Plan) -> None:
+        self.job, self.plan = job, plan
+        self.shuffler = torch.Generator().manual_seed(job.seed)
+        flat = plan.flat
+        self.gradients = np.zeros(max(flat.n_parameters, 1), dtype=plan.dtype)
+        self.optimizer = None if plan.spelling is None else FlatOptimizer(job.optimizer, plan.spelling, flat)
+        self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
+        self._held: dict[int, npt.NDArray[Any]] = {}  # what the words point to stays alive as long as they do
+        self.seconds_a_step = 0.0
+        self._write_program()
+        self._write_data()
+        self._write_settings()
+
+    # Filling in the words.
+
+    def _hold(self, word: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        self._held[word] = array
+        self.words[word] = array.ctypes.data
+        return array
+
+    def _memory(self, word: int, part: Part) -> None:
+        memory = self._hold(word, np.zeros(part.program.size, dtype=self.plan.dtype))
+        for place, content in part.program.constants:
+            memory[place : place + len(content)] = content
+
+    def _write_program(self) -> None:
+        plan, words = self.plan, self.words
+        operations: list[Operation] = [*plan.train.operations]
+        words[k.TRAIN_FIRST], words[k.TRAIN_STOP] = 0, len(operations)
+        words[k.VALID_FIRST] = len(operations)
+        operations += plan.valid.operations if plan.valid else []
+        words[k.VALID_STOP] = len(operations)
+        words[k.UPDATE_FIRST] = len(operations)
+        operations += self.optimizer.operations if self.optimizer else []
+        words[k.UPDATE_STOP] = len(operations)
+        for word, part in ((k.SCALER, plan.train), (k.VALID_SCALER, plan.valid)):
+            words[word] = -1
+            if part is not None and part.scale is not None:
+                words[word] = len(operations)
+                operations.append(part.scale)
+        code, constants = table(operations, plan.dtype)
+        self._hold(k.OPERATIONS, code)
+        self._hold(k.OPERATION_CONSTANTS, constants)
+        self._hold(k.STATE, np.zeros(N_STATE_WORDS, dtype=np.int64))
+        self._hold(k.STATE_REALS, np.zeros(N_STATE_REALS))
+        self._hold(k.PARAMETERS, plan.flat.values)
+        self._hold(k.GRADIENTS, self.gradients)
+        self._hold(k.MOMENTS, self.optimizer.values if self.optimizer else np.zeros(1, dtype=plan.dtype))
+        for word in (k.BEFORE, k.EARLIER, k.BEST):
+            self._hold(word, plan.flat.values.copy())
+        words[k.N_TRAINABLE], words[k.N_ALL] = plan.flat.n_trainable, len(plan.flat.values)
+        words[k.PER_VALUE], words[k.SUMS] = plan.targets.per_value, int(plan.targets.is_sum)
+        self._memory(k.MEMORY, plan.train)
+        if plan.valid is not None:
+            self._memory(k.VALID_MEMORY, plan.valid)
+
+    def _write_data(self) -> None:
+        job, words, part = self.job, self.words, self.plan.train
+        n_rows, batch = len(job.x), min(job.batch_size, len(job.x))
+        words[k.N_ROWS], words[k.BATCH], words[k.PART], words[k.PART_LEAD] = n_rows, batch, part.rows, part.lead
+        words[k.IS_FEW] = int(part.is_few)
+        words[k.N_BATCHES] = n_rows // batch if job.drop_last else -(-n_rows // batch)
+        words[k.KEEPS_DATA] = part.n_fetches if batch == n_rows == part.rows else 0
+        for word, tensor in ((k.DATA_X, job.x.reshape(n_rows, -1)), (k.DATA_Y, job.y), (k.DATA_WEIGHT, job.weight)):
+            if tensor is not None:
+                self._hold(word, self._array(tensor))
+        if job.validation is None or self.plan.valid is None:
+            return
+        x, y, weight = job.validation
+        words[k.VALIDATES], words[k.VALID_ROWS] = 1, len(x)
+        words[k.VALID_PART], words[k.VALID_LEAD] = self.plan.valid.rows, self.plan.valid.lead
+        for word, tensor in ((k.VALID_X, x.reshape(len(x), -1)), (k.VALID_Y, y), (k.VALID_WEIGHT, weight)):
+            if tensor is not None:
+                self._hold(word, self._array(tensor))
+
+    def _array(self, tensor: torch.Tensor) -> npt.NDArray[Any]:
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float32 if self.plan.dtype == "float32" else torch.float64)
+        return np.ascontiguousarray(tensor.detach().numpy())
+
+    def _write_settings(self) -> None:
+        job, words = self.job, self.words
+        if job.clip_grad_norm is not None:
+            words[k.CLIPS], self.reals[k.MAX_NORM] = 1, job.clip_grad_norm
+        self.reals[k.BEST_LOSS] = inf
+        words[k.PATIENCE] = -1
+        words[k.N_GROUPS] = len(job.optimizer.param_groups)
+        if job.stopping is not None:
+            words[k.STOPS] = 1
+            words[k.PATIENCE] = -1 if job.stopping.patience is None else job.stopping.patience
+            self.reals[k.MIN_DELTA] = job.stopping.min_delta
+
+    # Running.
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train to the end, yielding each epoch."""
+        while self.words[k.EPOCH] < self.job.epochs:
+            yield from self._chunk()
+            if self.ending != k.DONE:
+                return
+
+    def _chunk(self) -> Iterator[Epoch]:
+        """Train some epochs, and yield them."""
+        job, words = self.job, self.words
+        first, n_batches = int(words[k.EPOCH]), int(words[k.N_BATCHES])
+        n_epochs = self._epochs_of_chunk()
+        rates, follow = self._prepare(n_epochs)
+        started, interrupted = perf_counter(), False
+        try:
+            self.ending = self._train(n_epochs)
+        except KeyboardInterrupt:
+            interrupted, self.ending = True, k.OVER
+        n_done = int(words[k.EPOCH]) - first
+        seconds = (perf_counter() - started) / max(n_done, 1)
+        self.seconds_a_step = seconds / n_batches
+        follow(n_done)
+        losses, valid = self._held[k.EPOCH_LOSSES], self._held[k.VALID_LOSSES]
+        watches_plateau = isinstance(job.scheduler, ReduceLROnPlateau) and job.scheduler_every == "epoch"
+        for i in range(n_done):
+            validation = float(valid[i]) if words[k.VALIDATES] else None
+            loss = float(losses[i])
+            if watches_plateau:
+                schedule(job, loss if validation is None else validation)
+            if job.epoch_by_epoch:
+                self.write()
+            yield Epoch(first + i, loss, validation, rates[i], seconds)
+            if job.epoch_by_epoch:
+                self.plan.flat.read()
+        if interrupted:
+            raise KeyboardInterrupt
+        if self.ending == k.DIVERGED:
+            value = float(self._held[k.LOSSES][words[k.BAD_STEP]])
+            raise LossDivergedError(diverged(first + n_done, value, rates[n_done]))
+
+    def _epochs_of_chunk(self) -> int:
+        job, n_batches = self.job, int(self.words[k.N_BATCHES])
+        left = job.epochs - int(self.words[k.EPOCH])
+        if job.epoch_by_epoch or self.optimizer is None or not self.seconds_a_step:
+            return 1
+        if (job.scheduler is not None and not hasattr(job.scheduler, "state_dict")) or isinstance(
+            job.scheduler, ReduceLROnPlateau
+        ):
+            return 1
+        fit = int(CALL_SECONDS / (self.seconds_a_step * n_batches))
+        a_epoch = max(len(job.x) if self._shuffles else 1, n_batches * SETTINGS * int(self.words[k.N_GROUPS]))
+        return max(1, min(left, fit, TABLE_SIZE // a_epoch))
+
+    @property
+    def _shuffles(self) -> bool:
+        return self.job.shuffle and not self.job.is_full_batch
+
+    def _prepare(self, n_epochs: int) -> tuple[list[float], Callable[[int], None]]:
+        """Write the orders and settings of a chunk; return each epoch's rate, and what to call after so many epochs."""
+        job, words = self.job, self.words
+        n_batches = int(words[k.N_BATCHES])
+        if self._shuffles:
+            orders = np.empty((n_epochs, len(job.x)), dtype=np.int64)
+            for row in orders:
+                row[:] = torch.randperm(len(job.x), generator=self.shuffler).numpy()
+            self._hold(k.ORDERS, orders)
+            words[k.ORDER_SIZE] = len(job.x)
+        self._hold(k.LOSSES, np.zeros(n_epochs * n_batches))
+        self._hold(k.EPOCH_LOSSES, np.zeros(n_epochs))
+        self._hold(k.VALID_LOSSES, np.zeros(n_epochs))
+        if self.plan.spelling is None:
+            return [self._rate()], lambda _: None
+        looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
+        if job.scheduler is None or looks_back:
+            words[k.STEPS_A_SETTING] = 2**62
+            self._hold(k.SETTINGS_TABLE, np.array(self._settings()))
+            return [self._rate()] * n_epochs, lambda _: None
+        return self._run_ahead(n_epochs, n_batches)
+
+    def _run_ahead(self, n_epochs: int, n_batches: int) -> tuple[list[float], Callable[[int], None]]:
+        """Step the scheduler through the chunk, noting the settings; where the chunk ends early, step it again, less far."""
+        job = self.job
+        job.optimizer._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001 - a scheduler warns unless the optimizer stepped first
+        by_step = job.scheduler_every == "step"
+        before = copy.deepcopy(job.scheduler.state_dict()) if hasattr(job.scheduler, "state_dict") else None
+        groups = [
+            {key: value for key, value in group.items() if key != "params"} for group in job.optimizer.param_groups
+        ]
+        rows, rates = [], []
+        count = n_epochs * n_batches if by_step else n_epochs
+        for i in range(count):
+            if i % (n_batches if by_step else 1) == 0:
+                rates.append(self._rate())
+            rows.append(self._settings())
+            job.scheduler.step()
+        self._hold(k.SETTINGS_TABLE, np.array(rows))
+        self.words[k.STEPS_A_SETTING] = 1 if by_step else n_batches
+
+        def follow(n_done: int) -> None:
+            taken = int(self.words[k.STEP_NOW]) - started
+            wanted = taken if by_step else n_done
+            if wanted == count or before is None:
+                return
+            job.scheduler.load_state_dict(before)
+            for group, old in zip(job.optimizer.param_groups, groups, strict=True):
+                group.update(old)
+            for _ in range(wanted):
+                job.scheduler.step()
+
+        started = int(self.words[k.STEP_NOW])
+        return rates, follow
+
+    def _settings(self) -> list[list[float]]:
+        assert self.plan.spelling is not None  # noqa: S101 - for the type checker: asked only where there is one
+        return settings(self.plan.spelling, self.job.optimizer.param_groups, SETTINGS)
+
+    def _rate(self) -> float:
+        return float(self.job.optimizer.param_groups[0]["lr"])
+
+    def _call(self, function: Callable[..., Any], first: int, stop: int = 0) -> int:
+        return kernels.run(function, self.plan.dtype, self.words, self.reals, first, stop)
+
+    def _train(self, n_epochs: int) -> int:
+        n_batches = int(self.words[k.N_BATCHES])
+        if self.optimizer is None:
+            return self._train_with_torch(n_batches)
+        if self.seconds_a_step and self.seconds_a_step * n_batches < CALL_SECONDS:
+            return self._call(k.train_epochs, n_epochs)
+        step, piece = 0, 1 if not self.seconds_a_step else max(1, int(CALL_SECONDS / self.seconds_a_step))
+        while step < n_batches:  # one long epoch, or the first: in pieces, whose size follows the time they take
+            stop, started = min(step + piece, n_batches), perf_counter()
+            self._call(k.train_steps, step, stop)
+            seconds = perf_counter() - started
+            piece = max(1, min(4 * piece, int(piece * CALL_SECONDS / max(seconds, 1e-9))))
+            step = stop
+        return self._finish()
+
+    def _finish(self) -> int:
+        for first in range(0, int(self.words[k.VALID_ROWS]), k.EVALUATION_BLOCK):
+            self._call(k.evaluate, first, min(first + k.EVALUATION_BLOCK, int(self.words[k.VALID_ROWS])))
+        return self._call(k.finish_epoch, 0)
+
+    def _train_with_torch(self, n_batches: int) -> int:
+        """Train one epoch on gradients of ours and steps of torch's own: for optimizers without a kernel."""
+        job, flat, words = self.job, self.plan.flat, self.words
+        words[k.BEFORE], words[k.EARLIER] = words[k.EARLIER], words[k.BEFORE]
+        before = self._held[k.BEFORE if words[k.BEFORE] == self._held[k.BEFORE].ctypes.data else k.EARLIER]
+        before[:] = flat.values
+        pairs = flat.gradients(self.gradients)
+        for position in range(n_batches):
+            self._call(k.gradient, position)
+            for parameter, gradient in pairs:
+                parameter.grad = gradient.clone()
+            flat.write()
+            job.optimizer.step()
+            flat.read()
+            words[k.STEP_NOW] += 1
+            if job.scheduler is not None and job.scheduler_every == "step":
+                job.scheduler.step()
+        ending = self._finish()
+        if ending != k.DIVERGED and not isinstance(job.scheduler, ReduceLROnPlateau):
+            schedule(job, 0.0)
+        return ending
+
+    # Ending.
+
+    def write(self) -> None:
+        """Give the network and the optimizer the state reached so far."""
+        self.plan.flat.write()
+        if self.optimizer is not None:
+            self.optimizer.write(int(self.words[k.STEP_NOW]))
+
+    def end(self) -> None:
+        """Restore the best weights if that is wanted, and give back the state."""
+        stopping = self.job.stopping
+        if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):
+            self.plan.flat.values[:] = self._held[k.BEST]
+        self.write()

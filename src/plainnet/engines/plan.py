@@ -1,0 +1,207 @@
+"""What can be fused, as a program; or the sentence why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plainnet.engines.flat import FlatTensors
+from plainnet.engines.job import Job
+from plainnet.engines.planned_layers import LAYERS, lay
+from plainnet.engines.planned_losses import Targets, lay_loss, plan_loss
+from plainnet.engines.planned_optimizers import Spelling, check_optimizer
+from plainnet.engines.program import Operation, Program
+from plainnet.engines.trace import Call, NotFusible, trace
+from plainnet.kernels import data
+from plainnet.kernels.kernels import VECTOR_BYTES
+
+__all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
+
+#: Numbers in the memory of a part of a batch: 1 MiB of float32, about what a core's own cache holds.
+PART_SIZE = 2**18
+#: Rows of a part at least, however wide the network: below, the products of narrower pieces are slower.
+LEAST_PART = 64
+#: Batches of fewer rows are kept row by row: the vectors would be mostly empty.
+FEW_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """A program for part of a batch, and how large a part is.
+
+    Attributes:
+        operations: fetch the data, forward, loss, backward.
+        n_fetches: how many of them fetch.
+        scale: the operation that finds the loss's scale, or None.
+        program: where things lie.
+        rows: of a part.
+        lead: numbers from one feature to the next.
+        is_few: features of a row are neighbours.
+        outputs: of the network.
+    """
+
+    operations: list[Operation]
+    n_fetches: int
+    scale: Operation | None
+    program: Program
+    rows: int
+    lead: int
+    is_few: bool
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that can be fused.
+
+    Attributes:
+        dtype: 'float32' or 'float64'.
+        flat: the network's tensors.
+        features: of a row of x.
+        train, valid: programs for training and for validation rows (None without).
+        targets: what the loss reads.
+        spelling: the optimizer's kernel; None: torch takes the steps.
+    """
+
+    dtype: str
+    flat: FlatTensors
+    features: int
+    train: Part
+    valid: Part | None
+    targets: Targets
+    spelling: Spelling | None
+
+
+def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
+    """Plan a training.
+
+    Raises:
+        NotFusible: it cannot be fused; the message says why.
+    """
+    if job.closure:
+        raise NotFusible(f"{type(job.optimizer).__name__} measures the loss several times in a step")
+    parameters = list(job.model.parameters())
+    dtype = check_tensors(parameters, job.x)
+    if job.y.is_floating_point() and job.y.dtype != job.x.dtype:
+        raise NotFusible(f"y is {job.y.dtype} and x is {job.x.dtype}")
+    spelling = check_optimizer(job.optimizer, {id(parameter) for parameter in parameters})
+    calls = steps_of(job.model)
+    held = {id(parameter) for group in job.optimizer.param_groups for parameter in group["params"]}
+    if job.clip_grad_norm is not None and any(p.requires_grad and id(p) not in held for p in parameters):
+        raise NotFusible(
+            "the gradient that is clipped has parts that the optimizer does not hold, and sums them up step by step"
+        )
+    flat = FlatTensors(job.model, calls, job.optimizer.param_groups, dtype)
+    features = job.x[0].numel()
+    check_flattened(calls, job.x)
+    outputs = _lay(calls, flat, features, 1, None, only_measures=True, dropout_seed=0).outputs
+    targets = plan_loss(job.loss, job.y, outputs)
+    train = part_of(calls, flat, features, min(job.batch_size, len(job.x)), targets, dropout_seed=dropout_seed)
+    valid = None
+    if job.validation is not None:
+        valid = part_of(
+            steps_of(job.model, evaluates=True), flat, features, len(job.validation[0]), targets, only_measures=True
+        )
+    return Plan(dtype, flat, features, train, valid, targets, spelling)
+
+
+def check_tensors(parameters: list[nn.Parameter], x: Tensor) -> str:
+    """Return the common number type of parameters and x."""
+    dtype = parameters[0].dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise NotFusible(f"the network's weights are {str(dtype).removeprefix('torch.')}")
+    for tensor in (*parameters, x):
+        if tensor.device.type != "cpu":
+            raise NotFusible(f"the network is on {tensor.device.type}")
+        if tensor.dtype != dtype or tensor.layout is not torch.strided:
+            raise NotFusible("the network's weights and x are not all of one type")
+    return str(dtype).removeprefix("torch.")
+
+
+def check_flattened(calls: list[Call], x: Tensor) -> None:
+    """Refuse x of more than two dimensions where the network does not flatten it first."""
+    if x.ndim != 2 and not (x.ndim > 2 and calls and isinstance(calls[0].module, nn.Flatten)):
+        raise NotFusible(f"x has shape {tuple(x.shape)}, not (rows, features)")
+
+
+def steps_of(model: nn.Module, *, evaluates: bool = False) -> list[Call]:
+    """Trace a network, as it is or in evaluation mode."""
+    if not evaluates:
+        return trace(model, tuple(LAYERS))
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        return trace(model, tuple(LAYERS))
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
+def part_of(
+    calls: list[Call],
+    flat: FlatTensors,
+    features: int,
+    rows: int,
+    targets: Targets | None,
+    *,
+    only_measures: bool = False,
+    dropout_seed: int = 0,
+) -> Part:
+    """Lay out the program for batches of ``rows`` rows; without targets it predicts.
+
+    Where a batch is too large for the cache, it is cut into parts whose gradients are added.
+    """
+    lanes = VECTOR_BYTES // flat.values.itemsize
+    # Predictions are the same to the last bit however many rows are predicted together.
+    is_few = rows < FEW_ROWS and not only_measures and targets is not None
+    per_row = _lay(calls, flat, features, 1, targets, only_measures=only_measures, dropout_seed=0).program
+    most = (
+        rows
+        if per_row.needs_whole_batch or is_few
+        else max(LEAST_PART, PART_SIZE // max(per_row.size, 1) // lanes * lanes)
+    )
+    n_parts = -(-rows // most)
+    part = rows if n_parts == 1 else -(-rows // n_parts // lanes) * lanes
+    lead = part
+    if not is_few:
+        lead = -(-part // lanes) * lanes
+        # A distance of many whole cache lines between features would put them all in the same few sets of the cache.
+        lead += lanes if lead * flat.values.itemsize % 512 == 0 else 0
+    laid = _lay(calls, flat, features, lead, targets, only_measures=only_measures, dropout_seed=dropout_seed)
+    return Part(laid.operations, laid.n_fetches, laid.scale, laid.program, part, lead, is_few, laid.outputs)
+
+
+@dataclass(frozen=True)
+class _Laid:
+    operations: list[Operation]
+    n_fetches: int
+    scale: Operation | None
+    program: Program
+    outputs: int
+
+
+def _lay(
+    calls: list[Call],
+    flat: FlatTensors,
+    features: int,
+    lead: int,
+    targets: Targets | None,
+    *,
+    only_measures: bool,
+    dropout_seed: int,
+) -> _Laid:
+    trainable: Any = set() if only_measures or targets is None else flat.trainable
+    program = Program(lead, flat.places, trainable, dropout_seed, evaluates=only_measures or targets is None)
+    x = program.value(features, needs_gradient=False)
+    fetches = [Operation(data.gather_x, (x.place, features))]
+    prediction = lay(program, calls, x)
+    scale = None
+    if targets is None:
+        program.forward.append(Operation(data.emit, (prediction.place, prediction.features)))
+    else:
+        more, scale = lay_loss(program, targets, prediction, only_measures=only_measures)
+        fetches += more
+    return _Laid([*fetches, *program.operations()], len(fetches), scale, program, prediction.features)

@@ -1,0 +1,204 @@
+"""How each torch module is spelt as operations: one entry in ``LAYERS`` for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from plainnet.engines.program import Operation, Program, Value
+from plainnet.engines.trace import ADD, Call, NotFusible
+from plainnet.kernels import layers as kernels
+from plainnet.kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
+from plainnet.networks.layers import Scale
+
+__all__ = ["LAYERS", "lay"]
+
+Planner = Callable[[Program, Value, Any], Value]
+
+
+def lay(program: Program, calls: list[Call], x: Value) -> Value:
+    """List the operations of all steps; return the network's output."""
+    values = [x]
+    for call in calls:
+        inputs = [values[i] for i in call.inputs]
+        if call.module == ADD:
+            values.append(_add(program, *inputs))
+            continue
+        assert isinstance(call.module, nn.Module)  # noqa: S101 - for the type checker: ADD is the only string
+        planner = LAYERS.get(type(call.module))
+        if planner is None:
+            raise NotFusible(f"{_name(call.module)} has no fused kernel")
+        values.append(planner(program, inputs[0], call.module))
+    return values[-1]
+
+
+def _name(module: nn.Module) -> str:
+    is_torchs = type(module).__module__.startswith("torch.nn")
+    return f"{'nn.' if is_torchs else ''}{type(module).__name__}"
+
+
+def _add(program: Program, a: Value, b: Value) -> Value:
+    if a.features != b.features:
+        raise NotFusible(f"a sum of {a.features} and {b.features} features is a broadcast")
+    a, b = program.read(a), program.read(b)
+    out = program.value(a.features, needs_gradient=a.gradient >= 0 or b.gradient >= 0)
+    copies = [
+        Operation(kernels.copy, (out.gradient, part.gradient, a.features)) for part in (a, b) if part.gradient >= 0
+    ]
+    program.layer(Operation(kernels.add_forward, (a.place, b.place, out.place, a.features)), *copies)
+    return out
+
+
+def _unchanged(program: Program, x: Value, module: nn.Module) -> Value:  # noqa: ARG001 - every planner is called alike
+    return x
+
+
+def _flatten(program: Program, x: Value, module: nn.Flatten) -> Value:  # noqa: ARG001 - as above
+    if (module.start_dim, module.end_dim) != (1, -1):
+        raise NotFusible(f"nn.Flatten(start_dim={module.start_dim}, end_dim={module.end_dim}) has no fused kernel")
+    return x
+
+
+def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
+    if x.features != module.in_features:
+        raise NotFusible(f"nn.Linear({module.in_features}, …) reads {x.features} features")
+    x = program.read(x)
+    out = program.value(
+        module.out_features, needs_gradient=x.gradient >= 0 or program.needs(module.weight, module.bias)
+    )
+    words = (
+        x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
+        x.gradient, out.gradient,
+    )  # fmt: skip
+    back = [Operation(kernels.linear, (*words, 1))] if out.gradient >= 0 else []
+    program.layer(Operation(kernels.linear, (*words, 0)), *back)
+    return out
+
+
+def _activation(name: str, constants: Callable[[Any], tuple[float, ...]] = lambda _: ()) -> Planner:
+    forward, backward = ACTIVATIONS[name]
+
+    def plan(program: Program, x: Value, module: nn.Module) -> Value:
+        x = program.read(x)
+        out = program.value(x.features, needs_gradient=x.gradient >= 0)
+        words = (x.place, out.place, x.features, x.gradient, out.gradient)
+        back = [Operation(backward, words, constants(module))] if x.gradient >= 0 else []
+        program.layer(Operation(forward, words, constants(module)), *back)
+        return out
+
+    return plan
+
+
+def _gelu(program: Program, x: Value, module: nn.GELU) -> Value:
+    return _activation("gelu" if module.approximate == "none" else "gelu_tanh")(program, x, module)
+
+
+def _softmax(name: str) -> Planner:
+    forward, backward = getattr(kernels, f"{name}_forward"), getattr(kernels, f"{name}_backward")
+
+    def plan(program: Program, x: Value, module: Any) -> Value:
+        if module.dim not in (1, -1):
+            raise NotFusible(f"{_name(module)}(dim={module.dim}) is not over the features: write dim=1")
+        x = program.read(x)
+        out = program.value(x.features, needs_gradient=x.gradient >= 0)
+        words = (x.place, out.place, x.features, x.gradient, out.gradient, program.memory(2 * program.lead))
+        program.layer(Operation(forward, words), *([Operation(backward, words)] if x.gradient >= 0 else []))
+        return out
+
+    return plan
+
+
+def _dropout(program: Program, x: Value, module: nn.Dropout | nn.AlphaDropout) -> Value:
+    if program.evaluates or not module.training or module.p == 0:
+        return x
+    if module.p >= 1:
+        raise NotFusible(f"{_name(module)}(p={module.p}) drops everything")
+    x = program.read(x)
+    out = program.value(x.features, needs_gradient=x.gradient >= 0)
+    common = (x.features, program.dropout_seed, program.n_layers)
+    if isinstance(module, nn.AlphaDropout):
+        share = float(module.p)
+        scale = ((1 - share) * (1 + share * kernels.ALPHA**2)) ** -0.5
+        constants: tuple[float, ...] = (share, scale, scale * kernels.ALPHA * share)
+        kernel, last = kernels.alpha_dropout, ((0,), (1,))
+    else:
+        constants = (module.p, 1 / (1 - module.p))
+        kernel, last = kernels.dropout, ((0,), (1,))
+    back = [Operation(kernel, (out.gradient, x.gradient, *common, *last[1]), constants)] if x.gradient >= 0 else []
+    program.layer(Operation(kernel, (x.place, out.place, *common, *last[0]), constants), *back)
+    return out
+
+
+def _batch_norm(program: Program, x: Value, module: nn.BatchNorm1d) -> Value:
+    if x.features != module.num_features:
+        raise NotFusible(f"nn.BatchNorm1d({module.num_features}) reads {x.features} features")
+    trains = module.training and not program.evaluates
+    by_batch = trains or module.running_mean is None
+    tracks = trains and module.track_running_stats and module.running_mean is not None
+    x = program.read(x)
+    out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight, module.bias))
+    words = (
+        x.place, out.place, x.features, program.place(module.weight), program.place(module.bias), x.gradient, out.gradient,
+        program.memory(2 * x.features),
+        program.place(module.running_mean) if tracks or not by_batch else -1,
+        program.place(module.running_var) if tracks or not by_batch else -1,
+        program.place(module.num_batches_tracked) if tracks else -1,
+        int(by_batch),
+    )  # fmt: skip
+    constants = (module.eps, -1.0 if module.momentum is None else module.momentum)
+    back = [Operation(kernels.batch_norm_backward, words, constants)] if out.gradient >= 0 else []
+    program.layer(Operation(kernels.batch_norm_forward, words, constants), *back)
+    program.needs_whole_batch = program.needs_whole_batch or by_batch
+    return out
+
+
+def _layer_norm(program: Program, x: Value, module: nn.LayerNorm) -> Value:
+    if tuple(module.normalized_shape) != (x.features,):
+        raise NotFusible(f"nn.LayerNorm({tuple(module.normalized_shape)}) is not over the {x.features} features")
+    x = program.read(x)
+    out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight, module.bias))
+    words = (
+        x.place, out.place, x.features, program.place(module.weight), program.place(module.bias), x.gradient, out.gradient,
+        program.memory(4 * program.lead),
+    )  # fmt: skip
+    back = [Operation(kernels.layer_norm_backward, words, (module.eps,))] if out.gradient >= 0 else []
+    program.layer(Operation(kernels.layer_norm_forward, words, (module.eps,)), *back)
+    return out
+
+
+def _scale(program: Program, x: Value, module: Scale) -> Value:
+    if module.weight.shape != (x.features,):
+        raise NotFusible(f"Scale({len(module.weight)}) reads {x.features} features")
+    x = program.read(x)
+    out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight))
+    words = (x.place, out.place, x.features, program.place(module.weight), x.gradient, out.gradient)
+    back = [Operation(kernels.scale_backward, words)] if out.gradient >= 0 else []
+    program.layer(Operation(kernels.scale_forward, words), *back)
+    return out
+
+
+LAYERS: dict[type[nn.Module], Planner] = {
+    nn.Linear: _linear,
+    nn.Identity: _unchanged,
+    nn.Flatten: _flatten,
+    nn.ReLU: _activation("relu"),
+    nn.LeakyReLU: _activation("leaky_relu", lambda m: (m.negative_slope,)),
+    nn.ELU: _activation("elu", lambda m: (m.alpha, 1.0)),
+    nn.SELU: _activation("elu", lambda _: (SELU_ALPHA * SELU_SCALE, SELU_SCALE)),
+    nn.SiLU: _activation("silu"),
+    nn.GELU: _gelu,
+    nn.Mish: _activation("mish"),
+    nn.Tanh: _activation("tanh"),
+    nn.Sigmoid: _activation("sigmoid"),
+    nn.Hardtanh: _activation("hardtanh", lambda m: (m.min_val, m.max_val)),
+    nn.Softplus: _activation("softplus", lambda m: (m.beta, m.threshold)),
+    nn.Softmax: _softmax("softmax"),
+    nn.LogSoftmax: _softmax("log_softmax"),
+    nn.Dropout: _dropout,
+    nn.AlphaDropout: _dropout,
+    nn.BatchNorm1d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    Scale: _scale,
+}

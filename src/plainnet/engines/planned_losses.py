@@ -1,0 +1,180 @@
+"""How each loss is spelt as operations: one entry in ``LOSSES`` for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentation spells it
+
+from plainnet.engines.job import Loss
+from plainnet.engines.losses import RowWeightedLoss
+from plainnet.engines.program import Operation, Program, Value
+from plainnet.engines.trace import NotFusible
+from plainnet.kernels import data, losses as kernels
+from plainnet.networks.layers import GaussianLoss, QuantileLoss
+
+__all__ = ["Targets", "lay_loss", "plan_loss"]
+
+#: Functions that stand for a loss module at its defaults.
+_FUNCTIONS: dict[Any, Callable[[], nn.Module]] = {
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
+    F.binary_cross_entropy: nn.BCELoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.poisson_nll_loss: nn.PoissonNLLLoss,
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a loss reads, and how the rows' losses become one.
+
+    Attributes:
+        loss: the loss as a module.
+        columns: numbers of a row's target; 0: a class number.
+        per_value: the loss of a row is a mean of so many numbers.
+        is_sum: the losses are summed, not averaged.
+        has_weight: rows have weights.
+        is_scaled_by_class: a mean divides by the rows' class weights, ignored rows counting nothing.
+    """
+
+    loss: Any
+    columns: int
+    per_value: int
+    is_sum: bool
+    has_weight: bool
+    is_scaled_by_class: bool
+
+
+def plan_loss(loss: Loss, y: Tensor, outputs: int) -> Targets:
+    """Look whether a loss has a kernel for these targets and so many outputs.
+
+    Raises:
+        NotFusible: it has none.
+    """
+    has_weight = isinstance(loss, RowWeightedLoss)
+    inner: Any = loss.loss if isinstance(loss, RowWeightedLoss) else loss
+    module: Any = inner if isinstance(inner, nn.Module) else _FUNCTIONS.get(inner, lambda: None)()
+    name = getattr(inner, "__name__", type(inner).__name__)
+    if type(module) not in (*_VALUES, *_CLASSES, QuantileLoss, GaussianLoss):
+        raise NotFusible(f"the loss {name} has no fused kernel")
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):  # noqa: SLF001 - torch has no public way to ask
+        raise NotFusible(f"the loss {name} has a hook")
+    if module.reduction not in ("mean", "sum"):
+        raise NotFusible(f"the loss {name} has reduction {module.reduction!r}")
+    is_sum = module.reduction == "sum"
+    if isinstance(module, tuple(_CLASSES)):
+        return _class_targets(module, y, outputs, is_sum=is_sum, has_weight=has_weight)
+    wanted = outputs
+    if isinstance(module, QuantileLoss):
+        wanted = 1
+        if len(module.quantiles) != outputs:
+            raise NotFusible(f"{len(module.quantiles)} quantiles and {outputs} outputs are broadcast")
+    if isinstance(module, GaussianLoss):
+        wanted = outputs // 2
+    if y.ndim != 2 or y.shape[1] != wanted:
+        raise NotFusible(f"y of shape {tuple(y.shape)} is broadcast to the {outputs} outputs")
+    if isinstance(module, nn.BCELoss | nn.BCEWithLogitsLoss) and module.weight is not None:
+        raise NotFusible(f"{name}(weight=…) has no fused kernel")
+    pos_weight = getattr(module, "pos_weight", None)
+    if pos_weight is not None and pos_weight.numel() not in (1, outputs):
+        raise NotFusible(f"pos_weight of shape {tuple(pos_weight.shape)} has no fused kernel")
+    per_value = wanted if isinstance(module, GaussianLoss) else outputs
+    return Targets(module, wanted, per_value, is_sum, has_weight, is_scaled_by_class=False)
+
+
+def _class_targets(module: Any, y: Tensor, outputs: int, *, is_sum: bool, has_weight: bool) -> Targets:
+    name = type(module).__name__
+    if y.is_floating_point():
+        if y.shape[1:] != (outputs,) or isinstance(module, nn.NLLLoss):
+            raise NotFusible(f"{name} has no fused kernel for y of shape {tuple(y.shape)}")
+        return Targets(module, outputs, 1, is_sum, has_weight, is_scaled_by_class=False)
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise NotFusible(f"{name} has a fused kernel for int64 targets of shape (N,)")
+    if outputs >= 2**24:
+        raise NotFusible("classes are counted up to 2²⁴")
+    by_class = module.weight is not None or bool((y == module.ignore_index).any())
+    return Targets(module, 0, 1, is_sum, has_weight, is_scaled_by_class=by_class and not is_sum)
+
+
+def lay_loss(
+    program: Program, targets: Targets, prediction: Value, *, only_measures: bool
+) -> tuple[list[Operation], Operation | None]:
+    """List the loss last in the program; return the operations that fetch its targets, and its scale or None."""
+    module = targets.loss
+    prediction = program.read(prediction)
+    y = program.memory(max(targets.columns, 1) * program.lead)
+    fetch = [
+        Operation(data.gather_y, (y, targets.columns)) if targets.columns else Operation(data.gather_classes, (y,))
+    ]
+    weight = -1
+    if targets.has_weight:
+        weight = program.memory(program.lead)
+        fetch.append(Operation(data.gather_weights, (weight,)))
+    gradient = -1 if only_measures else prediction.gradient
+    words: tuple[int, ...] = (prediction.place, prediction.features, gradient, y, weight)
+    if type(module) in _VALUES:
+        kernel, constants, own = _VALUES[type(module)](module)
+        place = -1
+        if own is not None:
+            place = program.constant(own.expand(prediction.features) if own.numel() == 1 else own)
+        program.forward.append(Operation(kernel, (*words, place), constants))
+        return fetch, None
+    if isinstance(module, QuantileLoss):
+        program.forward.append(Operation(kernels.quantile, (*words, program.constant(module.quantiles))))
+        return fetch, None
+    if isinstance(module, GaussianLoss):
+        constant = 0.5 * math.log(2 * math.pi) if module.full else 0.0
+        program.forward.append(Operation(kernels.gaussian, words, (module.eps, constant)))
+        return fetch, None
+    return fetch, _lay_class_loss(program, targets, words)
+
+
+def _lay_class_loss(program: Program, targets: Targets, words: tuple[int, ...]) -> Operation | None:
+    module = targets.loss
+    weights = -1 if module.weight is None else program.constant(module.weight)
+    total = float(words[1]) if module.weight is None else float(module.weight.sum())
+    words = (*words, weights, program.memory(2 * program.lead), module.ignore_index)
+    if isinstance(module, nn.NLLLoss):
+        kernel, smoothing = kernels.nll, 0.0
+    else:
+        kernel = kernels.cross_entropy_shares if targets.columns else kernels.cross_entropy
+        smoothing = module.label_smoothing
+    program.forward.append(Operation(kernel, words, (smoothing, total)))
+    return Operation(kernels.class_scale, words, (smoothing, total)) if targets.is_scaled_by_class else None
+
+
+def _value(
+    name: str, constants: tuple[float, ...] = (), own: Tensor | None = None
+) -> tuple[Any, tuple[float, ...], Tensor | None]:
+    return kernels.VALUE_LOSSES[name], constants, own
+
+
+def _smooth_l1(module: nn.SmoothL1Loss) -> tuple[Any, tuple[float, ...], Tensor | None]:
+    return _value("l1") if module.beta == 0 else _value("huber", (module.beta, 1 / module.beta))
+
+
+def _poisson(module: nn.PoissonNLLLoss) -> tuple[Any, tuple[float, ...], Tensor | None]:
+    return _value("poisson_log" if module.log_input else "poisson", (module.eps, float(module.full)))
+
+
+#: Losses of numbers: the kernel, its constants, a weight for each feature.
+_VALUES: dict[type[nn.Module], Callable[[Any], tuple[Any, tuple[float, ...], Tensor | None]]] = {
+    nn.MSELoss: lambda _: _value("mse"),
+    nn.L1Loss: lambda _: _value("l1"),
+    nn.SmoothL1Loss: _smooth_l1,
+    nn.HuberLoss: lambda m: _value("huber", (m.delta, 1.0)),
+    nn.BCELoss: lambda _: _value("bce"),
+    nn.BCEWithLogitsLoss: lambda m: _value("bce_logits", (), m.pos_weight),
+    nn.PoissonNLLLoss: _poisson,
+}
+_CLASSES: tuple[type[nn.Module], ...] = (nn.CrossEntropyLoss, nn.NLLLoss)

@@ -1,0 +1,135 @@
+"""A program being written: memory laid out, operations listed forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from plainnet.kernels.kernels import compiled
+from plainnet.kernels.state import CONSTANTS, OPERATION
+
+__all__ = ["Operation", "Program", "Value", "table"]
+
+#: Numbers between the starts of two values are a multiple of this: a cache line of float32.
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A kernel with its words and constants."""
+
+    kernel: Callable[..., None]
+    words: tuple[int, ...]
+    constants: tuple[float, ...] = ()
+
+
+@dataclass
+class Value:
+    """What a layer reads or writes: (features, rows).
+
+    Attributes:
+        place: where it lies in the memory of a batch.
+        features: of a row.
+        gradient: where its gradient lies; -1: nothing below needs one.
+        source: the entry of ``Program.backward`` of the layer that wrote it; -1: x.
+        n_readers: layers that read it so far.
+    """
+
+    place: int
+    features: int
+    gradient: int = -1
+    source: int = -1
+    n_readers: int = 0
+
+
+@dataclass
+class Program:
+    """The operations for one part of a batch, and the memory they need.
+
+    Attributes:
+        lead: numbers from one feature to the next: rows of the largest part, rounded up.
+        parameters: place of each parameter and buffer in the flat arrays, by ``id``.
+        trainable: ``id`` of the parameters that need a gradient.
+        dropout_seed: seed of the dropout masks.
+        evaluates: layers are as in evaluation mode.
+        size: numbers of memory reserved so far.
+        needs_whole_batch: a layer looks at all rows of a batch at once.
+        constants: places in the memory and what stands there from the start.
+        forward: operations in running order.
+        backward: for each layer, its backward operations in running order; layers in forward order.
+    """
+
+    lead: int
+    parameters: dict[int, int]
+    trainable: set[int]
+    dropout_seed: int = 0
+    evaluates: bool = False
+    size: int = 0
+    needs_whole_batch: bool = False
+    n_layers: int = 0
+    constants: list[tuple[int, npt.NDArray[Any]]] = field(default_factory=list)
+    forward: list[Operation] = field(default_factory=list)
+    backward: list[list[Operation]] = field(default_factory=list)
+
+    def memory(self, count: int) -> int:
+        """Reserve numbers; return their place."""
+        place, self.size = self.size, self.size + -(-count // ALIGNMENT) * ALIGNMENT
+        return place
+
+    def constant(self, values: Tensor | Sequence[float]) -> int:
+        """Reserve numbers with a content that stays; return their place."""
+        content = np.asarray(values.detach() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1)
+        place = self.memory(len(content))
+        self.constants.append((place, content))
+        return place
+
+    def value(self, features: int, *, needs_gradient: bool) -> Value:
+        """Reserve a value, written by the layer whose backward pass is the next entry of ``backward``."""
+        gradient = self.memory(features * self.lead) if needs_gradient else -1
+        return Value(self.memory(features * self.lead), features, gradient, len(self.backward))
+
+    def place(self, tensor: Tensor | None) -> int:
+        """Return the place of a parameter or buffer in the flat arrays; -1 for None."""
+        return -1 if tensor is None else self.parameters[id(tensor)]
+
+    def needs(self, *tensors: Tensor | None) -> bool:
+        """Whether one of them needs a gradient."""
+        return any(tensor is not None and id(tensor) in self.trainable for tensor in tensors)
+
+    def read(self, value: Value) -> Value:
+        """Return the value for one more reader: each has its own gradient, and they are summed before they go on."""
+        from plainnet.kernels.layers import add_forward
+
+        value.n_readers += 1
+        if value.n_readers == 1 or value.gradient < 0:
+            return value
+        other = Value(value.place, value.features, self.memory(value.features * self.lead), value.source)
+        meet = Operation(add_forward, (value.gradient, other.gradient, value.gradient, value.features))
+        self.backward[value.source].insert(0, meet)
+        return other
+
+    def layer(self, forward: Operation, *backward: Operation) -> None:
+        """List a layer: its forward operation, and the backward ones in the order they are to run."""
+        self.forward.append(forward)
+        self.backward.append(list(backward))
+        self.n_layers += 1
+
+    def operations(self) -> list[Operation]:
+        """Return forward and backward, in running order. The loss stands last in ``forward``."""
+        return [*self.forward, *(operation for entry in reversed(self.backward) for operation in entry)]
+
+
+def table(operations: Sequence[Operation], dtype: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return operations as the driver reads them: words (n, OPERATION), constants (n, CONSTANTS)."""
+    words = np.zeros((max(len(operations), 1), OPERATION), dtype=np.int64)
+    constants = np.zeros((max(len(operations), 1), CONSTANTS), dtype=np.float64)
+    for i, operation in enumerate(operations):
+        words[i, 0] = compiled(operation.kernel, dtype).address
+        words[i, 1 : 1 + len(operation.words)] = operation.words
+        constants[i, : len(operation.constants)] = operation.constants
+    return words, constants

@@ -1,0 +1,65 @@
+"""Data in and predictions out: the rows of a batch, taken by the order of the epoch and turned feature by feature."""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+from plainnet.kernels.kernels import number, numbers_at, words_at
+from plainnet.kernels.state import COLUMNS, FEW, FIRST, LEAD, ORDER, OUT, ROWS, WEIGHT, X, Y
+
+__all__ = ["emit", "gather_classes", "gather_weights", "gather_x", "gather_y"]
+
+#: Rows turned together: their pieces of a feature fill a cache line.
+BLOCK = 16
+
+
+@register_jitable
+def _gather(m, source, to, features, s):
+    order, first, rows, lead = words_at(s[ORDER]), s[FIRST], s[ROWS], s[LEAD]
+    if s[FEW] == 1:
+        for b in range(rows):
+            row = (order[first + b] if s[ORDER] != 0 else first + b) * features
+            for f in range(features):
+                m[to + b * features + f] = source[row + f]
+        return
+    for start in range(0, rows, BLOCK):
+        stop = min(start + BLOCK, rows)
+        for b in range(start, stop):
+            row = (order[first + b] if s[ORDER] != 0 else first + b) * features
+            for f in range(features):
+                m[to + f * lead + b] = source[row + f]
+    for f in range(features):
+        for b in range(rows, s[COLUMNS]):
+            m[to + f * lead + b] = number(m, 0.0)
+
+
+def gather_x(m, p, g, a, c, s, d):
+    """Inputs. a: to, features."""
+    _gather(m, numbers_at(m, s[X]), a[0], a[1], s)
+
+
+def gather_y(m, p, g, a, c, s, d):
+    """Targets that are numbers. a: to, features."""
+    _gather(m, numbers_at(m, s[Y]), a[0], a[1], s)
+
+
+def gather_classes(m, p, g, a, c, s, d):
+    """Targets that are class numbers, kept as numbers (exact up to 2²⁴). a: to."""
+    y, order, first = words_at(s[Y]), words_at(s[ORDER]), s[FIRST]
+    for b in range(s[ROWS]):
+        m[a[0] + b] = number(m, float(y[order[first + b] if s[ORDER] != 0 else first + b]))
+
+
+def gather_weights(m, p, g, a, c, s, d):
+    """Weights of the rows. a: to."""
+    weights, order, first = numbers_at(m, s[WEIGHT]), words_at(s[ORDER]), s[FIRST]
+    for b in range(s[ROWS]):
+        m[a[0] + b] = weights[order[first + b] if s[ORDER] != 0 else first + b]
+
+
+def emit(m, p, g, a, c, s, d):
+    """Predictions, row by row. a: from, features."""
+    out, first, features, lead = numbers_at(m, s[OUT]), s[FIRST], a[1], s[LEAD]
+    for b in range(s[ROWS]):
+        for f in range(features):
+            out[(first + b) * features + f] = m[a[0] + b * features + f] if s[FEW] == 1 else m[a[0] + f * lead + b]

@@ -1,0 +1,25 @@
+"""The places of a program's state: what stands where in the words and reals that kernels and driver share."""
+
+from __future__ import annotations
+
+__all__ = ["CONSTANTS", "OPERATION", "SETTINGS"]
+
+#: Words of an operation: the kernel's address, then its own 15 words ``a``.
+OPERATION = 16
+#: Reals of an operation, ``c``.
+CONSTANTS = 4
+#: Reals of a parameter group's settings in one step, the ``c`` of an optimizer's kernel.
+SETTINGS = 8
+
+# The words ``s`` of a batch, or of a part of one.
+ROWS, COLUMNS, LEAD, FEW, GOES_ON, STEP, FIRST, ORDER, X, Y, WEIGHT, OUT = range(12)
+# ROWS: rows in it. COLUMNS: rows rounded up to whole vectors. LEAD: from one feature to the next, in numbers.
+# FEW: 1 where the features of a row are neighbours (few rows), 0 where the rows of a feature are.
+# GOES_ON: gradients are added to those of the batch's earlier parts. STEP: steps so far, this one not counted.
+# FIRST: place of its first row in the order. ORDER: address of row numbers, or 0. X, Y, WEIGHT: addresses of the data.
+# OUT: address where predictions go.
+N_STATE_WORDS = 12
+
+# The reals ``d``: the sum of the rows' losses so far, and what it is multiplied by.
+LOSS, SCALE = range(2)
+N_STATE_REALS = 2
