@@ -99,12 +99,16 @@ class FlatOptimizer:
 
     Attributes:
         values: the moments: one stretch of ``n_trainable`` numbers for each, then single numbers.
-        operations: one for each run of neighbouring parameters, the group's number its first word.
+        operations: one for each run of neighbouring parameters, the group's number its first word; a run longer than
+            ``longest`` has several.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, spelling: Spelling, flat: FlatTensors) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, spelling: Spelling, flat: FlatTensors, *, longest: int | None = None
+    ) -> None:
         self._optimizer, self._spelling, self._flat = optimizer, spelling, flat
         runs = self._runs()
+        longest = None if spelling.kernel == "nadam" else longest  # its product of momenta grows once a step
         self.values: npt.NDArray[Any] = np.zeros(3 * flat.n_trainable + len(runs), dtype=flat.values.dtype)
         self.operations: list[Operation] = []
         self._entries: list[tuple[Tensor, str, slice, dict[str, Any]]] = []
@@ -123,9 +127,12 @@ class FlatOptimizer:
                     length = 1 if is_single else parameter.numel()
                     self._entries.append((parameter, str(name), slice(start, start + length), group))
             flags = (int(group["maximize"]), *map(int, spelling.options(group)))
-            self.operations.append(
-                Operation(OPTIMIZERS[spelling.kernel], (run.group, first, count, run.steps, *flags, *moments))
-            )
+            for start in range(0, count, longest or count):
+                size = min(longest or count, count - start)
+                places = [moment + start for moment in moments]
+                self.operations.append(
+                    Operation(OPTIMIZERS[spelling.kernel], (run.group, first + start, size, run.steps, *flags, *places))
+                )
         self.read()
 
     def _runs(self) -> list[_Run]:

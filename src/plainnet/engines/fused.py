@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from math import inf, isfinite
 from time import perf_counter
 from typing import Any
@@ -25,12 +26,15 @@ from plainnet.engines.planned_optimizers import settings
 from plainnet.engines.program import Operation, table
 from plainnet.errors import LossDivergedError
 from plainnet.kernels import driver as k, kernels
+from plainnet.kernels.crew import N_CREW_WORDS, yield_address
 from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, SETTINGS
 
 __all__ = ["draw_dropout_seed", "kernels_of", "run"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
+#: Parameters that one unit of shared work steps over.
+RUN_SIZE = 2**14
 #: Numbers in the tables of one chunk (orders, settings, losses) at most.
 TABLE_SIZE = 2**22
 
@@ -67,6 +71,7 @@ def draw_dropout_seed(job: Job) -> int:
 def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
     """Return the kernels that a training needs compiled."""
     operations = [*plan.train.operations, *(plan.valid.operations if plan.valid else [])]
+    operations += [operation for operation, _ in plan.train.program.weights]
     operations += [part.scale for part in (plan.train, plan.valid) if part is not None and part.scale is not None]
     found = [operation.kernel for operation in operations]
     return [*dict.fromkeys(found), k.train_epochs]
@@ -80,10 +85,15 @@ class _Training:
         self.shuffler = torch.Generator().manual_seed(job.seed)
         flat = plan.flat
         self.gradients = np.zeros(max(flat.n_parameters, 1), dtype=plan.dtype)
-        self.optimizer = None if plan.spelling is None else FlatOptimizer(job.optimizer, plan.spelling, flat)
+        self.optimizer = None
+        if plan.spelling is not None:
+            longest = RUN_SIZE if plan.train.piece else None
+            self.optimizer = FlatOptimizer(job.optimizer, plan.spelling, flat, longest=longest)
         self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
         self._held: dict[int, npt.NDArray[Any]] = {}  # what the words point to stays alive as long as they do
         self.seconds_a_step = 0.0
+        self.helpers: ThreadPoolExecutor | None = None
+        self.n_helpers = 0
         self._write_program()
         self._write_data()
         self._write_settings()
@@ -95,16 +105,16 @@ class _Training:
         self.words[word] = array.ctypes.data
         return array
 
-    def _memory(self, word: int, part: Part) -> None:
-        memory = self._hold(word, np.zeros(part.program.size, dtype=self.plan.dtype))
-        for place, content in part.program.constants:
-            memory[place : place + len(content)] = content
+    def _memory(self, word: int, fixed_word: int, part: Part) -> None:
+        self._hold(word, np.zeros(part.program.size, dtype=self.plan.dtype))
+        self._hold(fixed_word, np.array([*part.program.fixed, 0.0], dtype=self.plan.dtype))
 
     def _write_program(self) -> None:
         plan, words = self.plan, self.words
         operations: list[Operation] = [*plan.train.operations]
         words[k.TRAIN_FIRST], words[k.TRAIN_STOP] = 0, len(operations)
-        words[k.VALID_FIRST] = len(operations)
+        operations += [operation for operation, _ in plan.train.program.weights]
+        words[k.GRADIENT_STOP] = words[k.VALID_FIRST] = len(operations)
         operations += plan.valid.operations if plan.valid else []
         words[k.VALID_STOP] = len(operations)
         words[k.UPDATE_FIRST] = len(operations)
@@ -127,9 +137,30 @@ class _Training:
             self._hold(word, plan.flat.values.copy())
         words[k.N_TRAINABLE], words[k.N_ALL] = plan.flat.n_trainable, len(plan.flat.values)
         words[k.PER_VALUE], words[k.SUMS] = plan.targets.per_value, int(plan.targets.is_sum)
-        self._memory(k.MEMORY, plan.train)
+        self._memory(k.MEMORY, k.FIXED_NUMBERS, plan.train)
         if plan.valid is not None:
-            self._memory(k.VALID_MEMORY, plan.valid)
+            self._memory(k.VALID_MEMORY, k.VALID_FIXED, plan.valid)
+        self._write_sharing()
+
+    def _write_sharing(self) -> None:
+        """Write down the units of work that threads share."""
+        part, words = self.plan.train, self.words
+        words[k.PIECE] = part.piece
+        if not part.piece:
+            return
+        first = int(words[k.TRAIN_STOP])
+        units = [(first + number, output, outputs) for number, output, outputs in part.units]
+        words[k.N_WEIGHT_UNITS] = len(units)
+        self._hold(k.WEIGHT_UNITS, np.array(units, dtype=np.int64))
+        n_states = max(len(units), -(-part.rows // part.piece))
+        self._hold(k.UNIT_STATES, np.zeros((n_states, N_STATE_WORDS), dtype=np.int64))
+        self._hold(k.UNIT_REALS, np.zeros((n_states, N_STATE_REALS)))
+        self._hold(k.CREW, np.zeros(N_CREW_WORDS, dtype=np.int64))
+        words[k.YIELD] = yield_address()
+        n_helpers = min(torch.get_num_threads(), n_states) - 1
+        if n_helpers > 0:
+            self.helpers = ThreadPoolExecutor(n_helpers, "plainnet")
+            self.n_helpers = n_helpers
 
     def _write_data(self) -> None:
         job, words, part = self.job, self.words, self.plan.train
@@ -289,7 +320,19 @@ class _Training:
         return float(self.job.optimizer.param_groups[0]["lr"])
 
     def _call(self, function: Callable[..., Any], first: int, stop: int = 0) -> int:
-        return kernels.run(function, self.plan.dtype, self.words, self.reals, first, stop)
+        arguments = (self.plan.dtype, self.words, self.reals)
+        self.words[k.QUIT] = 0
+        help_out = (
+            [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
+            if self.helpers
+            else []
+        )
+        try:
+            return kernels.run(function, *arguments, first, stop)
+        finally:
+            self.words[k.QUIT] = 1
+            for helper in help_out:
+                helper.result()
 
     def _train(self, n_epochs: int) -> int:
         n_batches = int(self.words[k.N_BATCHES])
@@ -347,3 +390,5 @@ class _Training:
         if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):
             self.plan.flat.values[:] = self._held[k.BEST]
         self.write()
+        if self.helpers is not None:
+            self.helpers.shutdown()

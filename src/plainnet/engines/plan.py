@@ -24,6 +24,12 @@ __all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
 PART_SIZE = 2**18
 #: Rows of a part at least, however wide the network: below, the products of narrower pieces are slower.
 LEAST_PART = 64
+#: The same where pieces of a part fit the cache, and threads share them: 32 MiB bound the memory.
+SHARED_SIZE = 2**23
+#: Multiplications of a forward pass from which a step is shared: a tenth of a millisecond in all.
+SHARED_WORK = 2**21
+#: Vectors of rows in a piece, and multiplications in a unit of the gradient of weights: some twenty microseconds.
+PIECE_VECTORS, UNIT_WORK = 4, 2**20
 #: Batches of fewer rows are kept row by row: the vectors would be mostly empty.
 FEW_ROWS = 8
 
@@ -41,6 +47,8 @@ class Part:
         lead: numbers from one feature to the next.
         is_few: features of a row are neighbours.
         outputs: of the network.
+        piece: rows of a unit of work that threads share; 0: the step is one thread's.
+        units: of the gradient of weights: (which of ``program.weights``, first output, outputs).
     """
 
     operations: list[Operation]
@@ -51,6 +59,8 @@ class Part:
     lead: int
     is_few: bool
     outputs: int
+    piece: int
+    units: list[tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -152,26 +162,45 @@ def part_of(
 ) -> Part:
     """Lay out the program for batches of ``rows`` rows; without targets it predicts.
 
-    Where a batch is too large for the cache, it is cut into parts whose gradients are added.
+    Where a batch is too large for the cache, it is cut: into pieces of rows that threads share, or, where a layer has to see
+    more than a piece, into parts whose gradients are added.
     """
     lanes = VECTOR_BYTES // flat.values.itemsize
+    trains = targets is not None and not only_measures
     # Predictions are the same to the last bit however many rows are predicted together.
-    is_few = rows < FEW_ROWS and not only_measures and targets is not None
+    is_few = trains and rows < FEW_ROWS
     per_row = _lay(calls, flat, features, 1, targets, only_measures=only_measures, dropout_seed=0).program
-    most = (
-        rows
-        if per_row.needs_whole_batch or is_few
-        else max(LEAST_PART, PART_SIZE // max(per_row.size, 1) // lanes * lanes)
-    )
+    piece = PIECE_VECTORS * lanes
+    shares = trains and not is_few and per_row.splits and rows > piece and rows * len(flat.values) >= SHARED_WORK
+    most = max(LEAST_PART, (SHARED_SIZE if shares else PART_SIZE) // max(per_row.size, 1) // piece * piece)
+    if per_row.needs_whole_batch or is_few:
+        most = rows
     n_parts = -(-rows // most)
-    part = rows if n_parts == 1 else -(-rows // n_parts // lanes) * lanes
+    part = rows if n_parts == 1 else -(-rows // n_parts // piece) * piece
     lead = part
     if not is_few:
         lead = -(-part // lanes) * lanes
         # A distance of many whole cache lines between features would put them all in the same few sets of the cache.
         lead += lanes if lead * flat.values.itemsize % 512 == 0 else 0
     laid = _lay(calls, flat, features, lead, targets, only_measures=only_measures, dropout_seed=dropout_seed)
-    return Part(laid.operations, laid.n_fetches, laid.scale, laid.program, part, lead, is_few, laid.outputs)
+    units = [
+        (number, first, size)
+        for number, (operation, outputs) in enumerate(laid.program.weights)
+        for size in [max(1, -(-UNIT_WORK // (operation.words[2] * part * 4))) * 4]
+        for first in range(0, outputs, size)
+    ]
+    return Part(
+        laid.operations,
+        laid.n_fetches,
+        laid.scale,
+        laid.program,
+        part,
+        lead,
+        is_few,
+        laid.outputs,
+        piece if shares else 0,
+        units,
+    )
 
 
 @dataclass(frozen=True)

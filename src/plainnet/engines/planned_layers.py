@@ -72,8 +72,10 @@ def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
         x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
         x.gradient, out.gradient,
     )  # fmt: skip
-    back = [Operation(kernels.linear, (*words, 1))] if out.gradient >= 0 else []
-    program.layer(Operation(kernels.linear, (*words, 0)), *back)
+    back = [Operation(kernels.linear, (*words, kernels.INPUT))] if x.gradient >= 0 else []
+    program.layer(Operation(kernels.linear, (*words, kernels.FORWARD)), *back)
+    if out.gradient >= 0:
+        program.weights.append((Operation(kernels.linear, (*words, kernels.WEIGHTS)), module.out_features))
     return out
 
 
@@ -151,6 +153,7 @@ def _batch_norm(program: Program, x: Value, module: nn.BatchNorm1d) -> Value:
     back = [Operation(kernels.batch_norm_backward, words, constants)] if out.gradient >= 0 else []
     program.layer(Operation(kernels.batch_norm_forward, words, constants), *back)
     program.needs_whole_batch = program.needs_whole_batch or by_batch
+    program.splits = False
     return out
 
 
@@ -163,6 +166,7 @@ def _layer_norm(program: Program, x: Value, module: nn.LayerNorm) -> Value:
         x.place, out.place, x.features, program.place(module.weight), program.place(module.bias), x.gradient, out.gradient,
         program.memory(4 * program.lead),
     )  # fmt: skip
+    program.splits = False
     back = [Operation(kernels.layer_norm_backward, words, (module.eps,))] if out.gradient >= 0 else []
     program.layer(Operation(kernels.layer_norm_forward, words, (module.eps,)), *back)
     return out
@@ -174,6 +178,7 @@ def _scale(program: Program, x: Value, module: Scale) -> Value:
     x = program.read(x)
     out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight))
     words = (x.place, out.place, x.features, program.place(module.weight), x.gradient, out.gradient)
+    program.splits = False
     back = [Operation(kernels.scale_backward, words)] if out.gradient >= 0 else []
     program.layer(Operation(kernels.scale_forward, words), *back)
     return out

@@ -59,9 +59,11 @@ class Program:
         evaluates: layers are as in evaluation mode.
         size: numbers of memory reserved so far.
         needs_whole_batch: a layer looks at all rows of a batch at once.
-        constants: places in the memory and what stands there from the start.
+        splits: rows can be passed through in pieces by several threads: only linear layers have gradients of weights.
+        fixed: constant numbers that kernels read.
         forward: operations in running order.
         backward: for each layer, its backward operations in running order; layers in forward order.
+        weights: for each linear layer, the operation for the gradient of its weights, and its outputs.
     """
 
     lead: int
@@ -72,9 +74,11 @@ class Program:
     size: int = 0
     needs_whole_batch: bool = False
     n_layers: int = 0
-    constants: list[tuple[int, npt.NDArray[Any]]] = field(default_factory=list)
+    splits: bool = True
+    fixed: list[float] = field(default_factory=list)
     forward: list[Operation] = field(default_factory=list)
     backward: list[list[Operation]] = field(default_factory=list)
+    weights: list[tuple[Operation, int]] = field(default_factory=list)
 
     def memory(self, count: int) -> int:
         """Reserve numbers; return their place."""
@@ -82,10 +86,11 @@ class Program:
         return place
 
     def constant(self, values: Tensor | Sequence[float]) -> int:
-        """Reserve numbers with a content that stays; return their place."""
-        content = np.asarray(values.detach() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1)
-        place = self.memory(len(content))
-        self.constants.append((place, content))
+        """Note constant numbers; return their place."""
+        place = len(self.fixed)
+        self.fixed += (
+            np.asarray(values.detach() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
+        )
         return place
 
     def value(self, features: int, *, needs_gradient: bool) -> Value:
@@ -120,7 +125,7 @@ class Program:
         self.n_layers += 1
 
     def operations(self) -> list[Operation]:
-        """Return forward and backward, in running order. The loss stands last in ``forward``."""
+        """Return forward and backward, in running order, but for ``weights``. The loss stands last in ``forward``."""
         return [*self.forward, *(operation for entry in reversed(self.backward) for operation in entry)]
 
 

@@ -11,32 +11,19 @@ import math
 
 from numba.extending import register_jitable
 
+from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, take
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
 from plainnet.kernels.state import (
-    COLUMNS,
-    CONSTANTS,
-    FEW,
-    FIRST,
-    GOES_ON,
-    LEAD,
-    LOSS,
-    OPERATION,
-    ORDER,
-    OUT,
-    ROWS,
-    SCALE,
-    SETTINGS,
-    STEP,
-    WEIGHT,
-    X,
-    Y,
+    COLUMNS, CONSTANTS, FEW, FIRST, FIXED, GOES_ON, LEAD, LOSS, N_STATE_REALS, N_STATE_WORDS, OPERATION, ORDER, OUT, OWN_COUNT,
+    OWN_FIRST, ROWS, SCALE, SETTINGS, STEP, WEIGHT, X, Y,
 )  # fmt: skip
 
 # Words: addresses of the memory of a batch, of all parameters, of their gradients, of the optimizer's moments.
 MEMORY, PARAMETERS, GRADIENTS, MOMENTS = range(4)
 # The program: addresses of its operations and their constants, of the state; the operations of a step (the first
-# KEEPS_DATA fetch the data: needed once where every step takes the same rows), of the update, of the scale (-1: none).
+# KEEPS_DATA fetch the data: needed once where every step takes the same rows), of the gradient of weights (which follow
+# them), of the update, of the scale (-1: none).
 (
     OPERATIONS,
     OPERATION_CONSTANTS,
@@ -67,7 +54,16 @@ VALID_X, VALID_Y, VALID_WEIGHT, PREDICTIONS = range(44, 48)
 STOPS, PATIENCE, BEST_EPOCH, EPOCH, STEP_NOW, BAD_STEP = range(48, 54)
 # Addresses of the results: the loss of each step of the chunk, of each epoch, on the validation rows after it.
 LOSSES, EPOCH_LOSSES, VALID_LOSSES = range(54, 57)
-N_WORDS = 57
+# The gradient of weights ends at GRADIENT_STOP. Addresses of the constant numbers of the two programs.
+GRADIENT_STOP, FIXED_NUMBERS, VALID_FIXED = range(57, 60)
+# Sharing a step: rows of a unit of work (0: the step is not shared), its states, and the units of the gradient of weights
+# (operation, first output, outputs); addresses of the crew's words, and of the system's function to yield; the end.
+PIECE, UNIT_STATES, UNIT_REALS, WEIGHT_UNITS, N_WEIGHT_UNITS, CREW, YIELD, QUIT = range(60, 68)
+SETTING = 68  # the row of the settings' table that holds now
+N_WORDS = 69
+
+# Kinds of shared work.
+PASS, GRADIENT, UPDATE = range(3)
 
 # Reals.
 MAX_NORM, MIN_DELTA, BEST_LOSS, VALID_TOTAL = range(4)
@@ -79,7 +75,7 @@ DONE, OVER, DIVERGED = range(3)
 #: Rows whose losses are joined before the mean over such blocks is taken, as the eager engine does.
 EVALUATION_BLOCK = 65_536
 
-__all__ = ["evaluate", "finish_epoch", "gradient", "predict", "train_epochs", "train_steps"]
+__all__ = ["evaluate", "finish_epoch", "gradient", "help_out", "predict", "train_epochs", "train_steps"]
 
 
 @register_jitable
@@ -126,7 +122,7 @@ def _gradient(unit, k, r, position, in_chunk):
     m, p, g = numbers_at(unit, k[MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
     s[FEW], s[LEAD], s[STEP] = k[IS_FEW], k[PART_LEAD], k[STEP_NOW]
-    s[X], s[Y], s[WEIGHT] = k[DATA_X], k[DATA_Y], k[DATA_WEIGHT]
+    s[X], s[Y], s[WEIGHT], s[FIXED] = k[DATA_X], k[DATA_Y], k[DATA_WEIGHT], k[FIXED_NUMBERS]
     s[ORDER] = k[ORDERS] + 8 * k[ORDER_SIZE] * (in_chunk // k[N_BATCHES]) if k[ORDERS] != 0 else 0
     first = position * k[BATCH]
     rows = min(k[BATCH], k[N_ROWS] - first)
@@ -136,10 +132,12 @@ def _gradient(unit, k, r, position, in_chunk):
     for start in range(0, rows, k[PART]):
         _set_part(s, m, first + start, min(k[PART], rows - start))
         s[GOES_ON] = 0 if start == 0 else 1
-        begin = k[TRAIN_FIRST]
-        if k[KEEPS_DATA] > 0 and k[STEP_NOW] > 0:
-            begin += k[KEEPS_DATA]  # the whole batch in one part, every time the same: it is there already
-        _operate(m, p, g, k, begin, k[TRAIN_STOP], s, d)
+        if k[PIECE] > 0:
+            _share_part(unit, k)
+            continue
+        _operate(m, p, g, k, _first_operation(k), k[TRAIN_STOP], s, d)
+        s[OWN_FIRST], s[OWN_COUNT] = 0, 1 << 40
+        _operate(m, p, g, k, k[TRAIN_STOP], k[GRADIENT_STOP], s, d)
     if k[CLIPS] == 1:
         _clip(g, k[N_TRAINABLE], r[MAX_NORM])
     reals_at(k[LOSSES])[in_chunk] = d[LOSS] * d[SCALE]
@@ -148,14 +146,103 @@ def _gradient(unit, k, r, position, in_chunk):
 @register_jitable
 def _update(unit, k, in_chunk):
     """Let the optimizer take its step."""
-    p, g = numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
-    s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
-    code, moments = words_at(k[OPERATIONS]), numbers_at(unit, k[MOMENTS])
-    settings = shift(reals_at(k[SETTINGS_TABLE]), (in_chunk // k[STEPS_A_SETTING]) * k[N_GROUPS] * SETTINGS)
-    for i in range(k[UPDATE_FIRST], k[UPDATE_STOP]):
-        a = shift(code, i * OPERATION + 2)  # after the address: the group
-        call(code[i * OPERATION], moments, p, g, a, shift(settings, code[i * OPERATION + 1] * SETTINGS), s, d)
+    k[SETTING] = in_chunk // k[STEPS_A_SETTING]
+    if k[PIECE] > 0:
+        _share(unit, k, UPDATE, k[UPDATE_STOP] - k[UPDATE_FIRST])
+    else:
+        for i in range(k[UPDATE_STOP] - k[UPDATE_FIRST]):
+            _update_unit(unit, k, i)
     k[STEP_NOW] += 1
+
+
+@register_jitable
+def _update_unit(unit, k, i):
+    """Let the optimizer step over one run of parameters."""
+    code, moments = shift(words_at(k[OPERATIONS]), (k[UPDATE_FIRST] + i) * OPERATION), numbers_at(unit, k[MOMENTS])
+    group = shift(
+        reals_at(k[SETTINGS_TABLE]), (k[SETTING] * k[N_GROUPS] + code[1]) * SETTINGS
+    )  # the word after the address
+    p, g = numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
+    call(code[0], moments, p, g, shift(code, 2), group, words_at(k[STATE]), reals_at(k[STATE_REALS]))
+
+
+@register_jitable
+def _first_operation(k):
+    """Where a step begins: after fetching the data, if the last step's are still there and the same."""
+    return k[TRAIN_FIRST] + (k[KEEPS_DATA] if k[STEP_NOW] > 0 else 0)
+
+
+@register_jitable
+def _share_part(unit, k):
+    """Pass forward and back through a part of a batch in pieces of rows, then sum up the gradient of weights."""
+    s, d, states, reals = (
+        words_at(k[STATE]),
+        reals_at(k[STATE_REALS]),
+        words_at(k[UNIT_STATES]),
+        reals_at(k[UNIT_REALS]),
+    )
+    n_pieces = (s[ROWS] + k[PIECE] - 1) // k[PIECE]
+    for i in range(n_pieces):
+        own = shift(states, i * N_STATE_WORDS)
+        for j in range(N_STATE_WORDS):
+            own[j] = s[j]
+        _set_part(own, numbers_at(unit, 0), s[FIRST] + i * k[PIECE], min(k[PIECE], s[ROWS] - i * k[PIECE]))
+        reals[i * N_STATE_REALS + LOSS], reals[i * N_STATE_REALS + SCALE] = 0.0, d[SCALE]
+    _share(unit, k, PASS, n_pieces)
+    for i in range(n_pieces):  # always in this order
+        d[LOSS] += reals[i * N_STATE_REALS + LOSS]
+    for i in range(k[N_WEIGHT_UNITS]):
+        own, row = shift(states, i * N_STATE_WORDS), shift(words_at(k[WEIGHT_UNITS]), 3 * i)
+        for j in range(N_STATE_WORDS):
+            own[j] = s[j]
+        own[OWN_FIRST], own[OWN_COUNT] = row[1], row[2]
+    _share(unit, k, GRADIENT, k[N_WEIGHT_UNITS])
+
+
+@register_jitable
+def _share(unit, k, kind, units):
+    """Have units of work done, by this thread and the helpers; return when all are."""
+    crew = words_at(k[CREW])
+    publish(crew, kind, units)
+    while True:
+        kind, i = take(crew)
+        if i < 0:
+            break
+        _work(unit, k, kind, i)
+    turns = 0
+    while get(crew, DONE_UNITS) < units:
+        pause(k[YIELD], turns)
+        turns += 1
+
+
+@register_jitable
+def _work(unit, k, kind, i):
+    """Do one unit of shared work."""
+    if kind == UPDATE:
+        _update_unit(unit, k, i)
+    else:
+        m, p, g = numbers_at(unit, k[MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
+        s, d = shift(words_at(k[UNIT_STATES]), i * N_STATE_WORDS), shift(reals_at(k[UNIT_REALS]), i * N_STATE_REALS)
+        if kind == PASS:
+            _operate(shift(m, i * k[PIECE]), p, g, k, _first_operation(k), k[TRAIN_STOP], s, d)
+        else:
+            operation = words_at(k[WEIGHT_UNITS])[3 * i]
+            _operate(m, p, g, k, operation, operation + 1, s, d)
+    add(words_at(k[CREW]), DONE_UNITS, 1)
+
+
+def help_out(like, k, r, _, __):
+    """Take units of work until the driver's call ends: the life of a helping thread."""
+    unit, crew, turns = numbers_at(like, 0), words_at(k[CREW]), 0
+    while get(k, QUIT) == 0:
+        kind, i = take(crew)
+        if i >= 0:
+            _work(unit, k, kind, i)
+            turns = 0
+        else:
+            pause(k[YIELD], turns)
+            turns += 1
+    return DONE
 
 
 @register_jitable(fastmath={"reassoc", "contract"}, error_model="numpy")
@@ -191,7 +278,7 @@ def _evaluate(unit, k, r, first, stop):
     m, p, g = numbers_at(unit, k[VALID_MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
     s[FEW], s[LEAD], s[ORDER] = 0, k[VALID_LEAD], 0
-    s[X], s[Y], s[WEIGHT] = k[VALID_X], k[VALID_Y], k[VALID_WEIGHT]
+    s[X], s[Y], s[WEIGHT], s[FIXED] = k[VALID_X], k[VALID_Y], k[VALID_WEIGHT], k[VALID_FIXED]
     if first == 0:
         r[VALID_TOTAL] = 0.0
     for block in range(first, stop, EVALUATION_BLOCK):
@@ -242,20 +329,22 @@ def _finish_epoch(unit, k, r, index):
 
 def train_epochs(like, k, r, epochs, _):
     """Train whole epochs; EPOCH counts those that were finished."""
-    unit = numbers_at(like, 0)
+    unit, end = numbers_at(like, 0), DONE
     for epoch in range(epochs):
         _train_steps(unit, k, r, epoch * k[N_BATCHES], (epoch + 1) * k[N_BATCHES])
         if k[VALIDATES] == 1:
             _evaluate(unit, k, r, 0, k[VALID_ROWS])
         end = _finish_epoch(unit, k, r, epoch)
         if end != DONE:
-            return end
-    return DONE
+            break
+    put(k, QUIT, 1)
+    return end
 
 
 def train_steps(like, k, r, first, stop):
     """Take some steps of the chunk's only epoch."""
     _train_steps(numbers_at(like, 0), k, r, first, stop)
+    put(k, QUIT, 1)
     return DONE
 
 
@@ -273,6 +362,7 @@ def finish_epoch(like, k, r, index, _):
 def gradient(like, k, r, position, _):
     """Compute the loss of a batch and its gradient, clipped, but take no step: for optimizers that torch runs itself."""
     _gradient(numbers_at(like, 0), k, r, position, position)
+    put(k, QUIT, 1)
     return DONE
 
 

@@ -14,13 +14,19 @@ from plainnet.kernels.activations import plane
 from plainnet.kernels.elementary import exp, hash_uniform, log
 from plainnet.kernels.kernels import number, shift
 from plainnet.kernels.products import multiply_dots, multiply_rows
-from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, ROWS, STEP
+from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
 
 __all__ = [
     "add_forward", "alpha_dropout", "batch_norm_backward", "batch_norm_forward", "copy", "dropout", "layer_norm_backward",
     "layer_norm_forward", "linear", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
     "softmax_backward", "softmax_forward", "strides",
 ]  # fmt: skip
+
+# Which way a linear layer is gone through.
+FORWARD, INPUT, WEIGHTS = range(3)
+
+#: Rows whose products are added up at once for the gradient of weights: a few hundred inputs of them fit the cache.
+DOTS_BLOCK = 512
 
 ALPHA = 1.7580993408473766  # SELU's alpha × scale: what alpha dropout sets dropped values to, negated
 
@@ -34,44 +40,52 @@ def strides(features, s):
 
 
 def linear(m, p, g, a, c, s, d):
-    """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x or -1, gradient of y, 1 for backward.
+    """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which of FORWARD, INPUT, WEIGHTS.
 
-    Forward and backward are one kernel, since both need both products, and those take longest to compile.
+    All three are one kernel, since they share the products, which take longest to compile.
     """
     x, y, n_in, n_out, dx, dy = a[0], a[1], a[2], a[3], a[6], a[7]
     rows, columns, lead, few = s[ROWS], s[COLUMNS], s[LEAD], s[FEW] == 1
     weight = shift(p, a[4])
-    if a[8] == 0:
+    if a[8] == FORWARD:
         bias = shift(p, a[5])
+        begin = 2 if a[5] >= 0 else 0
         if not few:
-            multiply_rows(
-                shift(m, y), lead, weight, n_in, 1, shift(m, x), lead, n_out, columns, n_in, 2 if a[5] >= 0 else 0, bias
-            )
+            multiply_rows(shift(m, y), lead, weight, n_in, 1, shift(m, x), lead, n_out, columns, n_in, begin, bias)
             return
         if a[5] >= 0:
             for row in range(rows):
                 for i in range(n_out):
                     m[y + row * n_out + i] = bias[i]
-        multiply_dots(shift(m, y), n_out, shift(m, x), n_in, weight, n_in, rows, n_out, n_in, 1 if a[5] >= 0 else 0)
-        return
-    d_weight = shift(g, a[4])
-    if few:
-        if dx >= 0:
+        multiply_dots(shift(m, y), n_out, shift(m, x), n_in, weight, n_in, rows, n_out, n_in, begin // 2)
+    elif a[8] == INPUT:
+        if few:
             multiply_rows(shift(m, dx), n_in, shift(m, dy), n_out, 1, weight, n_in, rows, n_in, n_out, 0, weight)
-        multiply_rows(d_weight, n_in, shift(m, dy), 1, n_out, shift(m, x), n_in, n_out, n_in, rows, s[GOES_ON], weight)
-    else:
-        if dx >= 0:
+        else:
             multiply_rows(shift(m, dx), lead, weight, 1, n_in, shift(m, dy), lead, n_in, columns, n_out, 0, weight)
-        multiply_dots(d_weight, n_in, shift(m, dy), lead, shift(m, x), lead, n_out, n_in, columns, s[GOES_ON])
-    if a[5] >= 0:
-        add_sums(m, g, dy, a[5], n_out, s)
+    else:
+        first = s[OWN_FIRST]
+        count = min(s[OWN_COUNT], n_out - first)
+        d_weight = shift(g, a[4] + first * n_in)
+        if few:
+            multiply_rows(
+                d_weight, n_in, shift(m, dy + first), 1, n_out, shift(m, x), n_in, count, n_in, rows, s[GOES_ON], weight
+            )
+        else:
+            for start in range(0, columns, DOTS_BLOCK):
+                length = min(DOTS_BLOCK, columns - start)
+                begin = 1 if start > 0 else s[GOES_ON]
+                from_y, from_x = shift(m, dy + first * lead + start), shift(m, x + start)
+                multiply_dots(d_weight, n_in, from_y, lead, from_x, lead, count, n_in, length, begin)
+        if a[5] >= 0:
+            add_sums(m, g, dy, a[5], n_out, first, count, s)
 
 
 @register_jitable
-def add_sums(m, g, value, place, features, s):
-    """Add each feature's sum over the rows to the gradients at ``place``."""
+def add_sums(m, g, value, place, features, first, count, s):
+    """Add the sums over the rows of some features to the gradients at ``place``."""
     step, across, rows = strides(features, s)
-    for f in range(features):
+    for f in range(first, first + count):
         total = number(m, 0.0)
         for b in range(rows):
             total += m[value + f * step + b * across]
@@ -153,7 +167,7 @@ def alpha_dropout(m, p, g, a, c, s, d):
 def softmax_forward(m, p, g, a, c, s, d):
     """y = eˣ / Σ eˣ over the features. a: x, y, features, gradient of x, of y, two numbers for each row."""
     step, across, rows = strides(a[2], s)
-    top, total = a[5], a[5] + rows
+    top, total = a[5], a[5] + s[LEAD]
     log_sums(m, a[0], a[2], top, total, s)
     for f in range(a[2]):
         for b in range(rows):
@@ -193,7 +207,7 @@ def softmax_backward(m, p, g, a, c, s, d):
 def log_softmax_forward(m, p, g, a, c, s, d):
     """y = x - log Σ eˣ. As ``softmax_forward``."""
     step, across, rows = strides(a[2], s)
-    top, total = a[5], a[5] + rows
+    top, total = a[5], a[5] + s[LEAD]
     log_sums(m, a[0], a[2], top, total, s)
     for b in range(rows):
         m[total + b] = log(m[total + b])
@@ -222,7 +236,7 @@ def layer_norm_forward(m, p, g, a, c, s, d):
     a: x, y, features, w or -1, b or -1, gradient of x or -1, of y, two numbers for each row; c: ε.
     """
     step, across, rows = strides(a[2], s)
-    mean, inverse = a[7], a[7] + rows
+    mean, inverse = a[7], a[7] + s[LEAD]
     zero, one, share = number(m, 0.0), number(m, 1.0), number(m, 1.0 / a[2])
     for b in range(rows):
         m[mean + b] = zero
@@ -247,7 +261,8 @@ def layer_norm_forward(m, p, g, a, c, s, d):
 def layer_norm_backward(m, p, g, a, c, s, d):
     """With h = (x - mean) / √…: dx = (w dy - mean(w dy) - h mean(w dy h)) / √…; two more numbers for each row."""
     step, across, rows = strides(a[2], s)
-    mean, inverse, plain, turned = a[7], a[7] + rows, a[7] + 2 * rows, a[7] + 3 * rows
+    lead = s[LEAD]
+    mean, inverse, plain, turned = a[7], a[7] + lead, a[7] + 2 * lead, a[7] + 3 * lead
     zero, one, share = number(m, 0.0), number(m, 1.0), number(m, 1.0 / a[2])
     for b in range(rows):
         m[plain + b] = zero

@@ -15,7 +15,7 @@ from plainnet.kernels.activations import Kernel
 from plainnet.kernels.elementary import exp, log, log1p, sigmoid
 from plainnet.kernels.kernels import FAST, number, numbers_at, words_at
 from plainnet.kernels.layers import log_sums, strides
-from plainnet.kernels.state import FEW, FIRST, LOSS, ORDER, ROWS, SCALE, WEIGHT, Y
+from plainnet.kernels.state import FEW, FIRST, FIXED, LEAD, LOSS, ORDER, ROWS, SCALE, WEIGHT, Y
 
 __all__ = ["VALUE_LOSSES", "class_scale", "cross_entropy", "cross_entropy_shares", "gaussian", "nll", "quantile"]
 
@@ -30,11 +30,12 @@ def _kernel(name: str, value: Any, slope: Any) -> Kernel:
 
     def kernel(m, p, g, a, c, s, d):
         features = a[1]
+        fixed = numbers_at(m, s[FIXED])
         step, across, columns = strides(features, s)
         c0, c1, scale, one = number(m, c[0]), number(m, c[1]), number(m, d[SCALE]), number(m, 1.0)
         total = 0.0
         for f in range(features):
-            own = m[a[5] + f] if a[5] >= 0 else one
+            own = fixed[a[5] + f] if a[5] >= 0 else one
             for b in range(s[ROWS]):
                 place = f * step + b * across
                 weight = m[a[4] + b] if a[4] >= 0 else one
@@ -173,13 +174,14 @@ VALUE_LOSSES: dict[str, Kernel] = {
 
 
 def quantile(m, p, g, a, c, s, d):
-    """Pinball loss: feature f is the prediction of quantile ``m[a[5] + f]``, the target one number. As ``_kernel``."""
+    """Pinball loss: feature f is the prediction of quantile a[5] + f of the constants, the target one number. As ``_kernel``."""
     features = a[1]
+    fixed = numbers_at(m, s[FIXED])
     step, across, columns = strides(features, s)
     scale, one, zero = number(m, d[SCALE]), number(m, 1.0), number(m, 0.0)
     total = 0.0
     for f in range(features):
-        q = m[a[5] + f]
+        q = fixed[a[5] + f]
         for b in range(s[ROWS]):
             weight = m[a[4] + b] if a[4] >= 0 else one
             away = m[a[3] + b] - m[a[0] + f * step + b * across]
@@ -228,8 +230,9 @@ def cross_entropy(m, p, g, a, c, s, d):
     the class weights.
     """
     classes, weights, ignored = a[1], a[5], a[7]
+    fixed = numbers_at(m, s[FIXED])
     step, across, columns = strides(classes, s)
-    top, total = a[6], a[6] + columns
+    top, total = a[6], a[6] + s[LEAD]
     zero, one = number(m, 0.0), number(m, 1.0)
     smooth, sharp, all_weights = number(m, c[0] / classes), number(m, 1.0 - c[0]), number(m, c[1])
     log_sums(m, a[0], classes, top, total, s)
@@ -240,7 +243,7 @@ def cross_entropy(m, p, g, a, c, s, d):
         for b in range(s[ROWS]):
             row = all_weights * m[top + b]
             for f in range(classes):
-                row -= (m[weights + f] if weights >= 0 else one) * m[a[0] + f * step + b * across]
+                row -= (fixed[weights + f] if weights >= 0 else one) * m[a[0] + f * step + b * across]
             m[total + b] = smooth * row
     for b in range(s[ROWS]):
         target = int(m[a[3] + b])
@@ -248,7 +251,7 @@ def cross_entropy(m, p, g, a, c, s, d):
         if target == ignored:
             m[total + b] = zero
             continue
-        own = m[weights + target] if weights >= 0 else one
+        own = fixed[weights + target] if weights >= 0 else one
         row = sharp * own * (m[top + b] - m[a[0] + target * step + b * across])
         loss += weight * (row + m[total + b] if c[0] > 0.0 else row)
         m[total + b] = weight * number(m, d[SCALE])  # from here on: the factor of the row's gradient
@@ -256,7 +259,7 @@ def cross_entropy(m, p, g, a, c, s, d):
     if a[2] < 0:
         return
     for f in range(classes):
-        own = m[weights + f] if weights >= 0 else one
+        own = fixed[weights + f] if weights >= 0 else one
         for b in range(s[ROWS]):
             share = exp(m[a[0] + f * step + b * across] - m[top + b])
             m[a[2] + f * step + b * across] = m[total + b] * smooth * (all_weights * share - own)
@@ -265,11 +268,11 @@ def cross_entropy(m, p, g, a, c, s, d):
             else:
                 target = int(m[a[3] + b])
                 if target != ignored:
-                    m[a[2] + f * step + b * across] += m[total + b] * sharp * share * m[weights + target]
+                    m[a[2] + f * step + b * across] += m[total + b] * sharp * share * fixed[weights + target]
     for b in range(s[ROWS]):
         target = int(m[a[3] + b])
         if target != ignored:
-            own = m[weights + target] if weights >= 0 else one
+            own = fixed[weights + target] if weights >= 0 else one
             m[a[2] + target * step + b * across] -= m[total + b] * sharp * own
     clear(m, a[2], classes, s)
 
@@ -277,8 +280,9 @@ def cross_entropy(m, p, g, a, c, s, d):
 def cross_entropy_shares(m, p, g, a, c, s, d):
     """Of logits against probabilities of the classes. As ``cross_entropy``."""
     classes, weights = a[1], a[5]
+    fixed = numbers_at(m, s[FIXED])
     step, across, columns = strides(classes, s)
-    top, total = a[6], a[6] + columns
+    top, total = a[6], a[6] + s[LEAD]
     zero, one = number(m, 0.0), number(m, 1.0)
     smooth, sharp = number(m, c[0] / classes), number(m, 1.0 - c[0])
     log_sums(m, a[0], classes, top, total, s)
@@ -287,7 +291,7 @@ def cross_entropy_shares(m, p, g, a, c, s, d):
         m[total + b] = zero
     loss = 0.0
     for f in range(classes):
-        own = m[weights + f] if weights >= 0 else one
+        own = fixed[weights + f] if weights >= 0 else one
         for b in range(s[ROWS]):
             place = f * step + b * across
             weight = m[a[4] + b] if a[4] >= 0 else one
@@ -299,7 +303,7 @@ def cross_entropy_shares(m, p, g, a, c, s, d):
         return
     scale = number(m, d[SCALE])
     for f in range(classes):
-        own = m[weights + f] if weights >= 0 else one
+        own = fixed[weights + f] if weights >= 0 else one
         for b in range(s[ROWS]):
             place = f * step + b * across
             weight = m[a[4] + b] if a[4] >= 0 else one
@@ -311,6 +315,7 @@ def cross_entropy_shares(m, p, g, a, c, s, d):
 def nll(m, p, g, a, c, s, d):
     """Of log-probabilities against class numbers. As ``cross_entropy``."""
     classes, weights, ignored = a[1], a[5], a[7]
+    fixed = numbers_at(m, s[FIXED])
     step, across, columns = strides(classes, s)
     if a[2] >= 0:
         for f in range(classes):
@@ -321,7 +326,7 @@ def nll(m, p, g, a, c, s, d):
         target = int(m[a[3] + b])
         if target == ignored:
             continue
-        own = m[weights + target] if weights >= 0 else number(m, 1.0)
+        own = fixed[weights + target] if weights >= 0 else number(m, 1.0)
         weight = m[a[4] + b] if a[4] >= 0 else number(m, 1.0)
         loss -= weight * own * m[a[0] + target * step + b * across]
         if a[2] >= 0:
@@ -335,14 +340,14 @@ def class_scale(m, p, g, a, c, s, d):
     s[ROWS] and s[FIRST] are the whole batch's here. a: as ``cross_entropy``.
     """
     y, order = words_at(s[Y]), words_at(s[ORDER])
-    weights = numbers_at(m, s[WEIGHT])
+    weights, fixed = numbers_at(m, s[WEIGHT]), numbers_at(m, s[FIXED])
     total, n_ignored = 0.0, 0
     for b in range(s[FIRST], s[FIRST] + s[ROWS]):
         row = order[b] if s[ORDER] != 0 else b
         if y[row] == a[7]:
             n_ignored += 1
             continue
-        own = float(m[a[5] + y[row]]) if a[5] >= 0 else 1.0
+        own = float(fixed[a[5] + y[row]]) if a[5] >= 0 else 1.0
         total += own * (float(weights[row]) if a[4] >= 0 else 1.0)
     if a[4] >= 0:
         if a[5] < 0 and n_ignored == 0:
