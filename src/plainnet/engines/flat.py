@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines.planned_optimizers import Spelling, initial
-from plainnet.engines.program import Operation
+from plainnet.engines.program import Operation, Program
 from plainnet.engines.trace import Call, NotFusible
+from plainnet.kernels.layers import STEP_OF_SGD
 from plainnet.kernels.optimizers import OPTIMIZERS
 
 __all__ = ["FlatOptimizer", "FlatTensors"]
@@ -134,6 +135,31 @@ class FlatOptimizer:
                     Operation(OPTIMIZERS[spelling.kernel], (run.group, first + start, size, run.steps, *flags, *places))
                 )
         self.read()
+
+    def step_at_once(self, program: Program) -> bool:
+        """Have each linear layer step as its gradient is computed, where plain SGD allows it; return whether it does."""
+        group_of = {
+            self._flat.places[id(parameter)]: (number, group)
+            for number, group in enumerate(self._optimizer.param_groups)
+            for parameter in group["params"]
+            if parameter.requires_grad
+        }
+        places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
+        is_plain = all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
+        pairs_agree = all(
+            operation.words[5] < 0
+            or group_of.get(operation.words[4], (0,))[0] == group_of.get(operation.words[5], (-1,))[0]
+            for operation, _ in program.weights
+        )
+        if self._spelling.kernel != "sgd" or not is_plain or not pairs_agree or sorted(places) != sorted(group_of):
+            return False
+        self.operations = []
+        for operation, _ in program.weights:
+            number, group = group_of[operation.words[4]]
+            self.operations.append(
+                Operation(operation.kernel, (number, *operation.words[:8], STEP_OF_SGD, int(group["maximize"])))
+            )
+        return True
 
     def _runs(self) -> list[_Run]:
         rows = [

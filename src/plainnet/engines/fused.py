@@ -89,6 +89,10 @@ class _Training:
         if plan.spelling is not None:
             longest = RUN_SIZE if plan.train.piece else None
             self.optimizer = FlatOptimizer(job.optimizer, plan.spelling, flat, longest=longest)
+        can_step_at_once = plan.train.is_few and job.clip_grad_norm is None and not plan.train.program.needs_whole_batch
+        self.steps_at_once = (
+            can_step_at_once and self.optimizer is not None and self.optimizer.step_at_once(plan.train.program)
+        )
         self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
         self._held: dict[int, npt.NDArray[Any]] = {}  # what the words point to stays alive as long as they do
         self.seconds_a_step = 0.0
@@ -113,7 +117,7 @@ class _Training:
         plan, words = self.plan, self.words
         operations: list[Operation] = [*plan.train.operations]
         words[k.TRAIN_FIRST], words[k.TRAIN_STOP] = 0, len(operations)
-        operations += [operation for operation, _ in plan.train.program.weights]
+        operations += [] if self.steps_at_once else [operation for operation, _ in plan.train.program.weights]
         words[k.GRADIENT_STOP] = words[k.VALID_FIRST] = len(operations)
         operations += plan.valid.operations if plan.valid else []
         words[k.VALID_STOP] = len(operations)
@@ -222,11 +226,10 @@ class _Training:
         seconds = (perf_counter() - started) / max(n_done, 1)
         self.seconds_a_step = seconds / n_batches
         follow(n_done)
-        losses, valid = self._held[k.EPOCH_LOSSES], self._held[k.VALID_LOSSES]
+        losses: list[float] = self._held[k.EPOCH_LOSSES][:n_done].tolist()
+        valid: list[float | None] = self._held[k.VALID_LOSSES][:n_done].tolist() if words[k.VALIDATES] else [None] * n_done
         watches_plateau = isinstance(job.scheduler, ReduceLROnPlateau) and job.scheduler_every == "epoch"
-        for i in range(n_done):
-            validation = float(valid[i]) if words[k.VALIDATES] else None
-            loss = float(losses[i])
+        for i, (loss, validation) in enumerate(zip(losses, valid, strict=True)):
             if watches_plateau:
                 schedule(job, loss if validation is None else validation)
             if job.epoch_by_epoch:

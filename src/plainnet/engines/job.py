@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,7 @@ __all__ = ["Epoch", "Job", "Loss"]
 Loss = Callable[..., Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """One pass over the training rows, as it was.
 
     Attributes:

@@ -26,8 +26,8 @@ PART_SIZE = 2**18
 LEAST_PART = 64
 #: The same where pieces of a part fit the cache, and threads share them: 32 MiB bound the memory.
 SHARED_SIZE = 2**23
-#: Multiplications of a forward pass from which a step is shared: a tenth of a millisecond in all.
-SHARED_WORK = 2**21
+#: Multiplications of a forward pass from which a step is shared: a fifth of a millisecond in all.
+SHARED_WORK = 3 * 10**6
 #: Vectors of rows in a piece, and multiplications in a unit of the gradient of weights: some twenty microseconds.
 PIECE_VECTORS, UNIT_WORK = 4, 2**20
 #: Batches of fewer rows are kept row by row: the vectors would be mostly empty.

@@ -6,7 +6,6 @@ import contextlib
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -180,7 +179,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             )  # fmt: skip
         history.epochs = [
             *self.history_.epochs,
-            *(replace(epoch, index=epoch.index + passed) for epoch in history.epochs),
+            *(epoch._replace(index=epoch.index + passed) for epoch in history.epochs),
         ]
         self.history_ = history
         return self

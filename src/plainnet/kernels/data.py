@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.kernels import number, numbers_at, words_at
-from plainnet.kernels.state import COLUMNS, FEW, FIRST, LEAD, ORDER, OUT, ROWS, WEIGHT, X, Y
+from plainnet.kernels.kernels import number, numbers_at, shift, words_at
+from plainnet.kernels.products import lanes_of, transpose_block
+from plainnet.kernels.state import COLUMNS, FEW, FIRST, LEAD, ORDER, OUT, ROWS, SCRATCH, WEIGHT, X, Y
 
 __all__ = ["emit", "gather_classes", "gather_weights", "gather_x", "gather_y"]
-
-#: Rows turned together: their pieces of a feature fill a cache line.
-BLOCK = 16
 
 
 @register_jitable
@@ -22,11 +20,18 @@ def _gather(m, source, to, features, s):
             for f in range(features):
                 m[to + b * features + f] = source[row + f]
         return
-    for start in range(0, rows, BLOCK):
-        stop = min(start + BLOCK, rows)
+    lanes = lanes_of(m)
+    offsets = shift(s, SCRATCH)
+    for start in range(0, rows, lanes):
+        stop = min(start + lanes, rows)
         for b in range(start, stop):
-            row = (order[first + b] if s[ORDER] != 0 else first + b) * features
-            for f in range(features):
+            offsets[b - start] = (order[first + b] if s[ORDER] != 0 else first + b) * features
+        turned = features // lanes * lanes if stop - start == lanes else 0
+        for f in range(0, turned, lanes):
+            transpose_block(shift(m, to + f * lead + start), lead, shift(source, f), offsets)
+        for b in range(start, stop):
+            row = offsets[b - start]
+            for f in range(turned, features):
                 m[to + f * lead + b] = source[row + f]
     for f in range(features):
         for b in range(rows, s[COLUMNS]):

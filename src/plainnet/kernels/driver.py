@@ -15,8 +15,29 @@ from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, tak
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
 from plainnet.kernels.state import (
-    COLUMNS, CONSTANTS, FEW, FIRST, FIXED, GOES_ON, LEAD, LOSS, N_STATE_REALS, N_STATE_WORDS, OPERATION, ORDER, OUT, OWN_COUNT,
-    OWN_FIRST, ROWS, SCALE, SETTINGS, STEP, WEIGHT, X, Y,
+    BATCH_MEMORY,
+    COLUMNS,
+    CONSTANTS,
+    FEW,
+    FIRST,
+    FIXED,
+    GOES_ON,
+    LEAD,
+    LOSS,
+    N_STATE_REALS,
+    N_STATE_WORDS,
+    OPERATION,
+    ORDER,
+    OUT,
+    OWN_COUNT,
+    OWN_FIRST,
+    ROWS,
+    SCALE,
+    SETTINGS,
+    STEP,
+    WEIGHT,
+    X,
+    Y,
 )  # fmt: skip
 
 # Words: addresses of the memory of a batch, of all parameters, of their gradients, of the optimizer's moments.
@@ -121,7 +142,7 @@ def _gradient(unit, k, r, position, in_chunk):
     """Compute the loss of the batch at ``position`` in its epoch, and the gradient of all parameters."""
     m, p, g = numbers_at(unit, k[MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
-    s[FEW], s[LEAD], s[STEP] = k[IS_FEW], k[PART_LEAD], k[STEP_NOW]
+    s[FEW], s[LEAD], s[STEP], s[BATCH_MEMORY] = k[IS_FEW], k[PART_LEAD], k[STEP_NOW], k[MEMORY]
     s[X], s[Y], s[WEIGHT], s[FIXED] = k[DATA_X], k[DATA_Y], k[DATA_WEIGHT], k[FIXED_NUMBERS]
     s[ORDER] = k[ORDERS] + 8 * k[ORDER_SIZE] * (in_chunk // k[N_BATCHES]) if k[ORDERS] != 0 else 0
     first = position * k[BATCH]

@@ -12,9 +12,9 @@ from numba.extending import register_jitable
 
 from plainnet.kernels.activations import plane
 from plainnet.kernels.elementary import exp, hash_uniform, log
-from plainnet.kernels.kernels import number, shift
+from plainnet.kernels.kernels import number, numbers_at, shift
 from plainnet.kernels.products import multiply_dots, multiply_rows
-from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
+from plainnet.kernels.state import BATCH_MEMORY, COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
 
 __all__ = [
     "add_forward", "alpha_dropout", "batch_norm_backward", "batch_norm_forward", "copy", "dropout", "layer_norm_backward",
@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Which way a linear layer is gone through.
-FORWARD, INPUT, WEIGHTS = range(3)
+FORWARD, INPUT, WEIGHTS, STEP_OF_SGD = range(4)
 
 #: Rows whose products are added up at once for the gradient of weights: a few hundred inputs of them fit the cache.
 DOTS_BLOCK = 512
@@ -40,10 +40,15 @@ def strides(features, s):
 
 
 def linear(m, p, g, a, c, s, d):
-    """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which of FORWARD, INPUT, WEIGHTS.
+    """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which way.
 
-    All three are one kernel, since they share the products, which take longest to compile.
+    All are one kernel, since they share the products, which take longest to compile. STEP_OF_SGD is a step of plain SGD that
+    never writes its gradient down, a[9] being 1 to maximise and c the settings of the group: with few rows, fetching and
+    storing weights is what takes the time.
     """
+    if a[8] == STEP_OF_SGD:
+        _step_of_sgd(numbers_at(m, s[BATCH_MEMORY]), p, a, number(m, c[0] if a[9] == 1 else -c[0]), s)
+        return
     x, y, n_in, n_out, dx, dy = a[0], a[1], a[2], a[3], a[6], a[7]
     rows, columns, lead, few = s[ROWS], s[COLUMNS], s[LEAD], s[FEW] == 1
     weight = shift(p, a[4])
@@ -79,6 +84,20 @@ def linear(m, p, g, a, c, s, d):
                 multiply_dots(d_weight, n_in, from_y, lead, from_x, lead, count, n_in, length, begin)
         if a[5] >= 0:
             add_sums(m, g, dy, a[5], n_out, first, count, s)
+
+
+@register_jitable
+def _step_of_sgd(m, p, a, rate, s):
+    """W += rate · dy xᵀ and b += rate · Σ dy, for few rows."""
+    n_in, n_out, dy = a[2], a[3], a[7]
+    for i in range(s[ROWS] * n_out):
+        m[dy + i] *= rate
+    weight = shift(p, a[4])
+    multiply_rows(weight, n_in, shift(m, dy), 1, n_out, shift(m, a[0]), n_in, n_out, n_in, s[ROWS], 1, weight)
+    if a[5] >= 0:
+        for row in range(s[ROWS]):
+            for i in range(n_out):
+                p[a[5] + i] += m[dy + row * n_out + i]
 
 
 @register_jitable

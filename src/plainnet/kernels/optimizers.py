@@ -38,12 +38,14 @@ def sgd(m, p, g, a, c, s, d):
             p[i] -= rate * (sign * g[i] + decay * p[i])
         return
     fresh = number(m, 1.0 if step == 1 else 1.0 - c[3])
-    kept = number(m, 0.0) if step == 1 else momentum
+    kept, nesterov = number(m, 0.0) if step == 1 else momentum, a[4] == 1
     for i in range(a[1]):
         place = a[0] + i
         gradient = sign * g[place] + decay * p[place]
-        m[a[6] + i] = kept * m[a[6] + i] + fresh * gradient
-        p[place] -= rate * (gradient + momentum * m[a[6] + i] if a[4] == 1 else m[a[6] + i])
+        buffer = kept * m[a[6] + i] + fresh * gradient
+        new = p[place] - rate * (gradient + momentum * buffer if nesterov else buffer)
+        m[a[6] + i] = buffer
+        p[place] = new
 
 
 def adam(m, p, g, a, c, s, d):
@@ -52,20 +54,22 @@ def adam(m, p, g, a, c, s, d):
     b1, b2, rest1, rest2 = number(m, c[2]), number(m, c[3]), number(m, 1.0 - c[2]), number(m, 1.0 - c[3])
     eps, size = number(m, c[4]), number(m, c[0] / (1.0 - c[2] ** step))
     inverse = number(m, 1.0 / math.sqrt(1.0 - c[3] ** step))
-    first, second, largest = a[6], a[7], a[8]
+    first, second, largest, place = a[6], a[7], a[8], a[0]
     if a[4] == 1:
         for i in range(a[1]):
-            gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-            m[first + i] = b1 * m[first + i] + rest1 * gradient
-            m[second + i] = b2 * m[second + i] + rest2 * gradient * gradient
-            m[largest + i] = max(m[largest + i], m[second + i])
-            p[a[0] + i] -= size * m[first + i] / (math.sqrt(m[largest + i]) * inverse + eps)
+            gradient = sign * g[place + i] + decay * p[place + i]
+            m1 = b1 * m[first + i] + rest1 * gradient
+            m2 = b2 * m[second + i] + rest2 * gradient * gradient
+            top = max(m[largest + i], m2)
+            new = p[place + i] - size * m1 / (math.sqrt(top) * inverse + eps)
+            m[first + i], m[second + i], m[largest + i], p[place + i] = m1, m2, top, new
         return
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[first + i] = b1 * m[first + i] + rest1 * gradient
-        m[second + i] = b2 * m[second + i] + rest2 * gradient * gradient
-        p[a[0] + i] -= size * m[first + i] / (math.sqrt(m[second + i]) * inverse + eps)
+        gradient = sign * g[place + i] + decay * p[place + i]
+        m1 = b1 * m[first + i] + rest1 * gradient
+        m2 = b2 * m[second + i] + rest2 * gradient * gradient
+        new = p[place + i] - size * m1 / (math.sqrt(m2) * inverse + eps)
+        m[first + i], m[second + i], p[place + i] = m1, m2, new
 
 
 def nadam(m, p, g, a, c, s, d):
@@ -80,12 +84,13 @@ def nadam(m, p, g, a, c, s, d):
     product = float(m[a[8]])
     own, moved = number(m, c[0] * (1.0 - now) / (1.0 - product)), number(m, c[0] * soon / (1.0 - product * soon))
     eps, inverse = number(m, c[4]), number(m, 1.0 / math.sqrt(1.0 - c[3] ** step))
-    first, second = a[6], a[7]
+    first, second, place = a[6], a[7], a[0]
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[first + i] = b1 * m[first + i] + rest1 * gradient
-        m[second + i] = b2 * m[second + i] + rest2 * gradient * gradient
-        p[a[0] + i] -= (own * gradient + moved * m[first + i]) / (math.sqrt(m[second + i]) * inverse + eps)
+        gradient = sign * g[place + i] + decay * p[place + i]
+        m1 = b1 * m[first + i] + rest1 * gradient
+        m2 = b2 * m[second + i] + rest2 * gradient * gradient
+        new = p[place + i] - (own * gradient + moved * m1) / (math.sqrt(m2) * inverse + eps)
+        m[first + i], m[second + i], p[place + i] = m1, m2, new
 
 
 def radam(m, p, g, a, c, s, d):
@@ -100,13 +105,14 @@ def radam(m, p, g, a, c, s, d):
         share = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
         size *= math.sqrt(share) * math.sqrt(correction)
     rate, eps = number(m, size), number(m, c[4])
-    first, second = a[6], a[7]
+    first, second, place = a[6], a[7], a[0]
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[first + i] = b1 * m[first + i] + rest1 * gradient
-        m[second + i] = b2 * m[second + i] + rest2 * gradient * gradient
-        step_of_it = rate * m[first + i]
-        p[a[0] + i] -= step_of_it / (math.sqrt(m[second + i]) + eps) if rectified else step_of_it
+        gradient = sign * g[place + i] + decay * p[place + i]
+        m1 = b1 * m[first + i] + rest1 * gradient
+        m2 = b2 * m[second + i] + rest2 * gradient * gradient
+        move = rate * m1 / (math.sqrt(m2) + eps) if rectified else rate * m1
+        new = p[place + i] - move
+        m[first + i], m[second + i], p[place + i] = m1, m2, new
 
 
 def rmsprop(m, p, g, a, c, s, d):
@@ -119,30 +125,33 @@ def rmsprop(m, p, g, a, c, s, d):
         number(m, c[0]),
         number(m, c[2]),
     )
-    second, buffer, first = a[6], a[7], a[8]
-    has_momentum = c[2] > 0.0
+    second, buffer, first, place = a[6], a[7], a[8], a[0]
+    centered, has_momentum = a[4] == 1, c[2] > 0.0
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[second + i] = kept * m[second + i] + rest * gradient * gradient
-        spread = m[second + i]
-        if a[4] == 1:
-            m[first + i] = kept * m[first + i] + rest * gradient
-            spread -= m[first + i] * m[first + i]
+        gradient = sign * g[place + i] + decay * p[place + i]
+        m2 = kept * m[second + i] + rest * gradient * gradient
+        spread = m2
+        if centered:
+            m1 = kept * m[first + i] + rest * gradient
+            spread -= m1 * m1
+            m[first + i] = m1
         move = gradient / (math.sqrt(spread) + eps)
         if has_momentum:
-            m[buffer + i] = momentum * m[buffer + i] + move
-            move = m[buffer + i]
-        p[a[0] + i] -= rate * move
+            move += momentum * m[buffer + i]
+            m[buffer + i] = move
+        new = p[place + i] - rate * move
+        m[second + i], p[place + i] = m2, new
 
 
 def adagrad(m, p, g, a, c, s, d):
     """c: rate, decay, -, rate decay, ε. Moments: sum of squares."""
     step, sign, decay = _begin(m, p, g, a, c, s, False)
-    rate, eps = number(m, c[0] / (1.0 + (step - 1) * c[3])), number(m, c[4])
+    rate, eps, place = number(m, c[0] / (1.0 + (step - 1) * c[3])), number(m, c[4]), a[0]
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[a[6] + i] += gradient * gradient
-        p[a[0] + i] -= rate * gradient / (math.sqrt(m[a[6] + i]) + eps)
+        gradient = sign * g[place + i] + decay * p[place + i]
+        total = m[a[6] + i] + gradient * gradient
+        new = p[place + i] - rate * gradient / (math.sqrt(total) + eps)
+        m[a[6] + i], p[place + i] = total, new
 
 
 def adamax(m, p, g, a, c, s, d):
@@ -150,12 +159,13 @@ def adamax(m, p, g, a, c, s, d):
     step, sign, decay = _begin(m, p, g, a, c, s, False)
     b1, b2, rest1, eps = number(m, c[2]), number(m, c[3]), number(m, 1.0 - c[2]), number(m, c[4])
     rate = number(m, c[0] / (1.0 - c[2] ** step))
-    first, largest = a[6], a[7]
+    first, largest, place = a[6], a[7], a[0]
     for i in range(a[1]):
-        gradient = sign * g[a[0] + i] + decay * p[a[0] + i]
-        m[first + i] = b1 * m[first + i] + rest1 * gradient
-        m[largest + i] = max(b2 * m[largest + i], abs(gradient) + eps)
-        p[a[0] + i] -= rate * m[first + i] / m[largest + i]
+        gradient = sign * g[place + i] + decay * p[place + i]
+        m1 = b1 * m[first + i] + rest1 * gradient
+        top = max(b2 * m[largest + i], abs(gradient) + eps)
+        new = p[place + i] - rate * m1 / top
+        m[first + i], m[largest + i], p[place + i] = m1, top, new
 
 
 #: Name: kernel.

@@ -21,7 +21,7 @@ from numba.extending import intrinsic, register_jitable
 
 from plainnet.kernels.kernels import VECTOR_BYTES, WIDE, shift
 
-__all__ = ["lanes_of", "multiply_dots", "multiply_rows"]
+__all__ = ["lanes_of", "multiply_dots", "multiply_rows", "transpose_block"]
 
 #: Rows and columns of a tile: 16 sums, 4 loads and a multiplier fit 32 registers; 12 and 3 and one fit 16.
 ROWS, COLUMNS = 4, 4 if WIDE else 3
@@ -221,6 +221,41 @@ def _call_tile(
         builder.call(function, operands)
         builder.branch(end)
     builder.position_at_end(end)
+
+
+@intrinsic
+def transpose_block(typingctx, to, lead, source, offsets):
+    """Copy a square block, as many rows as a vector has lanes, turned: ``to[f lead + b] = source[offsets[b] + f]``."""
+
+    def codegen(context, builder, signature, arguments):
+        to, lead, source, offsets = arguments
+        n = _lanes(to.type.pointee)
+        name = f"plainnet.turn.{to.type.pointee}"
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [a.type for a in arguments]), name)
+            function.linkage = "linkonce_odr"
+            _write_transposition(_Code(function, to.type.pointee), function.args, n)
+        builder.call(function, arguments)
+        return context.get_dummy_value()
+
+    words = types.CPointer(types.int64)
+    return types.void(to, types.int64, to, words), codegen
+
+
+def _write_transposition(code: _Code, arguments: Any, n: int) -> None:
+    to, lead, source, offsets = arguments
+    rows = [code.load(code.at(source, code.builder.load(code.at(offsets, WORD(i)))), n) for i in range(n)]
+    half = n // 2
+    while half:  # swap the off-diagonal blocks of each square of 2 · half rows
+        for i in (i for i in range(n) if not i & half):
+            a, b = rows[i], rows[i + half]
+            rows[i] = code._pick(a, [j if not j & half else n + j - half for j in range(n)], b)
+            rows[i + half] = code._pick(a, [j + half if not j & half else n + j for j in range(n)], b)
+        half //= 2
+    for i, row in enumerate(rows):
+        code.store(row, code.at(to, (WORD(i), lead)))
+    code.builder.ret_void()
 
 
 def _lanes(number: Any) -> int:

@@ -12,14 +12,33 @@ CONSTANTS = 4
 SETTINGS = 8
 
 # The words ``s`` of a batch, or of a part of one.
-ROWS, COLUMNS, LEAD, FEW, GOES_ON, STEP, FIRST, ORDER, X, Y, WEIGHT, OUT, FIXED, OWN_FIRST, OWN_COUNT = range(15)
+(
+    ROWS,
+    COLUMNS,
+    LEAD,
+    FEW,
+    GOES_ON,
+    STEP,
+    FIRST,
+    ORDER,
+    X,
+    Y,
+    WEIGHT,
+    OUT,
+    FIXED,
+    OWN_FIRST,
+    OWN_COUNT,
+    BATCH_MEMORY,
+    SCRATCH,
+) = range(17)
 # ROWS: rows in it. COLUMNS: rows rounded up to whole vectors. LEAD: from one feature to the next, in numbers.
 # FEW: 1 where the features of a row are neighbours (few rows), 0 where the rows of a feature are.
 # GOES_ON: gradients are added to those of the batch's earlier parts. STEP: steps so far, this one not counted.
 # FIRST: place of its first row in the order. ORDER: address of row numbers, or 0. X, Y, WEIGHT: addresses of the data.
 # OUT: address where predictions go. FIXED: address of the program's constant numbers. OWN_FIRST, OWN_COUNT: the outputs of a
-# layer whose weights' gradient is wanted.
-N_STATE_WORDS = 16
+# layer whose weights' gradient is wanted. BATCH_MEMORY: address of the memory of a batch, for an optimizer's kernel. SCRATCH:
+# from here on, a word for each row of a block that is turned.
+N_STATE_WORDS = SCRATCH + 16
 
 # The reals ``d``: the sum of the rows' losses so far, and what it is multiplied by.
 LOSS, SCALE = range(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ class History:
         import polars as pl
 
         types = [pl.Int64, *[pl.Float64] * 4]
-        rows = [tuple(asdict(epoch).values()) for epoch in self.epochs]
+        rows = [tuple(epoch) for epoch in self.epochs]
         return pl.DataFrame(rows, schema=dict(zip(FIELDS, types, strict=True)), orient="row")
 
     def save(self, path: str | Path) -> None:
@@ -102,12 +102,12 @@ class History:
         """
         path = Path(path)
         if path.suffix == ".json":
-            content = json.dumps(asdict(self), indent=1) + "\n"
+            content = json.dumps(vars(self) | {"epochs": [epoch._asdict() for epoch in self.epochs]}, indent=1) + "\n"
         elif path.suffix == ".csv":
             lines = io.StringIO()
             writer = csv.writer(lines, lineterminator="\n")
             writer.writerow(FIELDS)
-            writer.writerows(asdict(epoch).values() for epoch in self.epochs)
+            writer.writerows(self.epochs)
             content = lines.getvalue()
         else:
             raise RunError(f"a history is saved as .csv or .json, not as {path.name!r}.")
