@@ -8,9 +8,10 @@ import pytest
 import plainnet
 
 NAMES = [
-    "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "GaussianLoss", "History", "LossDivergedError", "MissingExtraError",
-    "ModelFileError", "NetClassifier", "NetRegressor", "PlainnetError", "PlainnetWarning", "QuantileLoss", "RunError", "Scale", "Schema", "SettingError",
-    "TableError", "TrainingError", "load", "load_adult", "read_table", "train",
+    "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "GaussianLoss", "History", "LossDivergedError",
+    "MissingExtraError", "ModelFileError", "NetClassifier", "NetRegressor", "PlainnetError", "PlainnetWarning",
+    "QuantileLoss", "RunError", "Scale", "Schema", "SettingError", "TableError", "TrainingError", "Trial", "load",
+    "load_adult", "read_table", "train", "train_many",
 ]  # fmt: skip
 
 

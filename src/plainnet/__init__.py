@@ -68,7 +68,9 @@ _HOMES = {
     "Scale": "networks.layers",
     "load_adult": "samples.samples",
     "read_table": "tables.read",
+    "Trial": "training.many",
     "train": "training.training",
+    "train_many": "training.many",
 }
 
 __all__ = [
@@ -92,10 +94,12 @@ __all__ = [
     "SettingError",
     "TableError",
     "TrainingError",
+    "Trial",
     "load",
     "load_adult",
     "read_table",
     "train",
+    "train_many",
 ]
 
 

@@ -274,7 +274,8 @@ def test_schedules_and_where_they_stand_after_an_early_stop(every: str, schedule
 @pytest.mark.parametrize("options", [
     {"batch_size": 20, "drop_last": True}, {"batch_size": 20, "shuffle": False}, {"batch_size": 1}, {"batch_size": 56},
     {"validation": 0.3, "stopping": plainnet.EarlyStopping(patience=3, min_delta=0.02)},
-    {"stopping": plainnet.EarlyStopping(patience=3, min_delta=0.05)}, {"batch_size": 20, "stopping": plainnet.EarlyStopping(patience=1, min_delta=1.0)},
+    {"stopping": plainnet.EarlyStopping(patience=3, min_delta=0.05)},
+    {"batch_size": 20, "stopping": plainnet.EarlyStopping(patience=1, min_delta=1.0)},
     {"stopping": plainnet.EarlyStopping(patience=None, restore_best=False)}, {"clip_grad_norm": 0.01, "batch_size": 20},
 ], ids=str)  # fmt: skip
 def test_options_of_train(options: Any) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 from plainnet.engines import eager
-from plainnet.engines.job import Epoch, Job
+from plainnet.engines.job import Epoch, Epochs, Job
 from plainnet.errors import SettingError, TrainingError
 
 __all__ = ["Engine", "choose_engine"]
@@ -31,6 +31,7 @@ class Engine:
         name: the engine's name, as ``History.engine`` shows it.
         reason: why this engine, in words.
         run: starts the job; each ``next`` trains one epoch.
+        chunks: as ``run``, but yields the epochs of each compiled call together; None: there is no such thing.
         note: what is to be said before it starts, as starting takes seconds; '' for nothing.
     """
 
@@ -38,6 +39,7 @@ class Engine:
     reason: str
     run: Callable[[Job], Iterator[Epoch]]
     note: str = ""
+    chunks: Callable[..., Iterator[Epochs]] | None = None
 
 
 def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused"] = "auto") -> Engine:
@@ -81,7 +83,13 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused"] = "auto") 
         if wanted == "auto" and kernels.waits(seconds, COMPILE_SECONDS):
             reason = f"the plain PyTorch loop, on {device}: sooner done than the fused engine is compiled, which is done once"
             return Engine("eager", reason, eager.run)
-    return Engine("fused", "whole epochs in compiled code, on cpu", partial(fused.run, plan=plan), note)
+    return Engine(
+        "fused",
+        "whole epochs in compiled code, on cpu",
+        partial(fused.run, plan=plan),
+        note,
+        partial(fused.run_chunks, plan=plan),
+    )
 
 
 def _eager_seconds(job: Job) -> float:

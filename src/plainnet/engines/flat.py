@@ -145,13 +145,14 @@ class FlatOptimizer:
             if parameter.requires_grad
         }
         places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
-        is_plain = all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
+        is_sgd = self._spelling.kernel == "sgd"
+        is_plain = is_sgd and all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
         pairs_agree = all(
             operation.words[5] < 0
             or group_of.get(operation.words[4], (0,))[0] == group_of.get(operation.words[5], (-1,))[0]
             for operation, _ in program.weights
         )
-        if self._spelling.kernel != "sgd" or not is_plain or not pairs_agree or sorted(places) != sorted(group_of):
+        if not is_plain or not pairs_agree or sorted(places) != sorted(group_of):
             return False
         self.operations = []
         for operation, _ in program.weights:

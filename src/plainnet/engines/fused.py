@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.eager import diverged, schedule
 from plainnet.engines.flat import FlatOptimizer
-from plainnet.engines.job import Epoch, Job
+from plainnet.engines.job import Epoch, Epochs, Job
 from plainnet.engines.plan import Part, Plan, make_plan
 from plainnet.engines.planned_optimizers import settings
 from plainnet.engines.program import Operation, table
@@ -29,7 +29,7 @@ from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.crew import N_CREW_WORDS, yield_address
 from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, SETTINGS
 
-__all__ = ["draw_dropout_seed", "kernels_of", "run"]
+__all__ = ["draw_dropout_seed", "kernels_of", "run", "run_chunks"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
@@ -43,8 +43,8 @@ def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
     """Train, as ``eager.run`` does.
 
     Args:
-        job: a checked training that can be fused; its model and optimizer are changed in place, after each chunk of epochs,
-            or after each epoch where the job says ``epoch_by_epoch``.
+        job: a checked training that can be fused; its model and optimizer are changed in place, at the end, or after each epoch
+            where the job says ``epoch_by_epoch``.
         plan: the plan of this very job, if it is there already.
 
     Yields:
@@ -54,9 +54,28 @@ def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
         NotFusible: the job cannot be fused.
         LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
     """
-    training = _Training(job, make_plan(job, draw_dropout_seed(job)) if plan is None else plan)
+    for chunk in run_chunks(job, plan):
+        yield from chunk
+
+
+def run_chunks(job: Job, plan: Plan | None = None, *, alone: bool = True) -> Iterator[Epochs]:
+    """Train, yielding the epochs of each compiled call together.
+
+    Args:
+        job: as for ``run``.
+        plan: as for ``run``.
+        alone: a large step may take all of torch's threads; False: other trainings have them.
+
+    Yields:
+        The records of some epochs.
+
+    Raises:
+        NotFusible: the job cannot be fused.
+        LossDivergedError: the loss became NaN or infinite.
+    """
+    training = _Training(job, make_plan(job, draw_dropout_seed(job)) if plan is None else plan, alone=alone)
     try:
-        yield from training.epochs()
+        yield from training.chunks()
     finally:
         training.end()
 
@@ -80,8 +99,8 @@ def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
 class _Training:
     """The arrays of a training, and the calls into the driver."""
 
-    def __init__(self, job: Job, plan: Plan) -> None:
-        self.job, self.plan = job, plan
+    def __init__(self, job: Job, plan: Plan, *, alone: bool = True) -> None:
+        self.job, self.plan, self.alone = job, plan, alone
         self.shuffler = torch.Generator().manual_seed(job.seed)
         flat = plan.flat
         self.gradients = np.zeros(max(flat.n_parameters, 1), dtype=plan.dtype)
@@ -162,7 +181,7 @@ class _Training:
         self._hold(k.CREW, np.zeros(N_CREW_WORDS, dtype=np.int64))
         words[k.YIELD] = yield_address()
         n_helpers = min(torch.get_num_threads(), n_states) - 1
-        if n_helpers > 0:
+        if n_helpers > 0 and self.alone:
             self.helpers = ThreadPoolExecutor(n_helpers, "plainnet")
             self.n_helpers = n_helpers
 
@@ -204,17 +223,17 @@ class _Training:
 
     # Running.
 
-    def epochs(self) -> Iterator[Epoch]:
-        """Train to the end, yielding each epoch."""
+    def chunks(self) -> Iterator[Epochs]:
+        """Train to the end, yielding some epochs at a time."""
         while self.words[k.EPOCH] < self.job.epochs:
             yield from self._chunk()
             if self.ending != k.DONE:
                 return
 
-    def _chunk(self) -> Iterator[Epoch]:
+    def _chunk(self) -> Iterator[Epochs]:
         """Train some epochs, and yield them."""
         job, words = self.job, self.words
-        first, n_batches = int(words[k.EPOCH]), int(words[k.N_BATCHES])
+        first = int(words[k.EPOCH])
         n_epochs = self._epochs_of_chunk()
         rates, follow = self._prepare(n_epochs)
         started, interrupted = perf_counter(), False
@@ -224,17 +243,20 @@ class _Training:
             interrupted, self.ending = True, k.OVER
         n_done = int(words[k.EPOCH]) - first
         seconds = (perf_counter() - started) / max(n_done, 1)
-        self.seconds_a_step = seconds / n_batches
+        self.seconds_a_step = seconds / int(words[k.N_BATCHES])
         follow(n_done)
         losses: list[float] = self._held[k.EPOCH_LOSSES][:n_done].tolist()
-        valid: list[float | None] = self._held[k.VALID_LOSSES][:n_done].tolist() if words[k.VALIDATES] else [None] * n_done
-        watches_plateau = isinstance(job.scheduler, ReduceLROnPlateau) and job.scheduler_every == "epoch"
-        for i, (loss, validation) in enumerate(zip(losses, valid, strict=True)):
-            if watches_plateau:
-                schedule(job, loss if validation is None else validation)
+        valid: list[float | None] = [None] * n_done
+        if words[k.VALIDATES]:
+            valid = self._held[k.VALID_LOSSES][:n_done].tolist()
+        if isinstance(job.scheduler, ReduceLROnPlateau) and n_done:
+            schedule(job, losses[0] if valid[0] is None else valid[0])  # it has chunks of one epoch
+        if n_done:
             if job.epoch_by_epoch:
                 self.write()
-            yield Epoch(first + i, loss, validation, rates[i], seconds)
+            chunk = Epochs()
+            chunk.extend(first, losses, valid, rates[:n_done], seconds)
+            yield chunk
             if job.epoch_by_epoch:
                 self.plan.flat.read()
         if interrupted:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from plainnet.settings import EarlyStopping
 
-__all__ = ["Epoch", "Job", "Loss"]
+__all__ = ["Epoch", "Epochs", "Job", "Loss"]
 
 #: (prediction, target) -> a scalar tensor; or, where rows have weights, (prediction, target, weight).
 Loss = Callable[..., Tensor]
 
 
-class Epoch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Epoch:
     """One pass over the training rows, as it was.
 
     Attributes:
@@ -33,6 +34,63 @@ class Epoch(NamedTuple):
     validation_loss: float | None
     learning_rate: float
     seconds: float
+
+
+class Epochs(Sequence[Epoch]):
+    """A list of epochs, kept as columns: a training of 5 000 epochs takes ten milliseconds, and 5 000 objects as long again.
+
+    Attributes:
+        columns: index, loss, validation_loss, learning_rate and seconds of all epochs.
+
+    >>> epochs = Epochs([Epoch(0, 0.25, None, 0.1, 0.001)])
+    >>> epochs.extend(1, [0.24, 0.23], [None, None], [0.1, 0.1], 0.001)
+    >>> len(epochs), epochs[-1].loss
+    (3, 0.23)
+    """
+
+    def __init__(self, epochs: Iterable[Epoch] = ()) -> None:
+        self.columns: tuple[list[Any], ...] = ([], [], [], [], [])
+        for epoch in epochs:
+            self.append(epoch)
+
+    def append(self, epoch: Epoch) -> None:
+        """Add an epoch."""
+        values = (epoch.index, epoch.loss, epoch.validation_loss, epoch.learning_rate, epoch.seconds)
+        for column, value in zip(self.columns, values, strict=True):
+            column.append(value)
+
+    def extend(
+        self, first: int, losses: list[float], validation: Sequence[float | None], rates: list[float], seconds: float
+    ) -> None:
+        """Add neighbouring epochs, each of which took ``seconds``."""
+        news = (range(first, first + len(losses)), losses, validation, rates, [seconds] * len(losses))
+        for column, values in zip(self.columns, news, strict=True):
+            column.extend(values)
+
+    def join(self, other: Epochs) -> None:
+        """Add all epochs of another list."""
+        for column, values in zip(self.columns, other.columns, strict=True):
+            column.extend(values)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    @overload
+    def __getitem__(self, place: int) -> Epoch: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Epoch]: ...
+    def __getitem__(self, place: int | slice) -> Epoch | list[Epoch]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        return Epoch(*(column[place] for column in self.columns))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Iterable) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Epochs({list(self)!r:.200})"
 
 
 @dataclass(frozen=True)

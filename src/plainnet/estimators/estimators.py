@@ -6,6 +6,7 @@ import contextlib
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
+from plainnet.engines.job import Epochs
 from plainnet.engines.prediction import predict
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.inputs import read_series, row_weights
@@ -177,10 +179,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 x, self.target_.encode(y), self._joint_weight(y, weight), settings, seed + passed,
                 optimizer=self._optimizer,
             )  # fmt: skip
-        history.epochs = [
-            *self.history_.epochs,
-            *(epoch._replace(index=epoch.index + passed) for epoch in history.epochs),
-        ]
+        history.epochs = Epochs(
+            [*self.history_.epochs, *(replace(epoch, index=epoch.index + passed) for epoch in history.epochs)]
+        )
         self.history_ = history
         return self
 

@@ -63,10 +63,11 @@ def cache_folder() -> Path | None:
     base = os.environ.get("PLAINNET_CACHE_DIR")
     folder = (Path(base) if base else user_cache_path("plainnet", appauthor=False)) / _cache_name()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_own = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()  # machine code of others is not run
     except OSError:
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return folder if is_own and os.access(folder, os.W_OK) else None
 
 
 @contextmanager
@@ -104,13 +105,31 @@ def compiled(kernel: Callable[..., Any], dtype: str) -> Any:
     found = _kept.get((kernel, dtype))
     if found is None:
         with _lock:
-            fast = frozenset() if kernel.__module__.endswith(".driver") else FAST  # the driver looks for NaN
-            with _caching() as options:
-                found = numba.cfunc(
-                    _signature(kernel, dtype), nopython=True, error_model="numpy", fastmath=set(fast), **options
-                )(kernel)
+            try:
+                found = _compile(kernel, dtype)
+            except Exception:  # noqa: BLE001 - a damaged cache file raises whatever its bytes lead to; a faulty kernel raises again
+                for path in cached_files(kernel):
+                    path.unlink(missing_ok=True)
+                found = _compile(kernel, dtype)
             _kept[kernel, dtype] = found
     return found
+
+
+def _compile(kernel: Callable[..., Any], dtype: str) -> Any:
+    fast = set() if kernel.__module__.endswith(".driver") else FAST  # the driver looks for NaN
+    with _caching() as options:
+        decorate = numba.cfunc(_signature(kernel, dtype), nopython=True, error_model="numpy", fastmath=fast, **options)
+        return decorate(kernel)
+
+
+def cached_files(kernel: Callable[..., Any]) -> list[Path]:
+    """Return the files that hold a kernel's machine code."""
+    folder = cache_folder()
+    return (
+        []
+        if folder is None
+        else [*folder.rglob(f"*.{kernel.__qualname__}-*.nb[ic]"), *folder.rglob(f"*.{kernel.__qualname__}-*.nbc.*")]
+    )
 
 
 _PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2)
@@ -125,10 +144,7 @@ def run(
 
 def is_cached(kernel: Callable[..., Any], dtype: str) -> bool:
     """Whether a kernel's machine code is loaded or in the cache folder, so that using it costs milliseconds."""
-    if (kernel, dtype) in _kept:
-        return True
-    folder = cache_folder()
-    return folder is not None and next(folder.rglob(f"*.{kernel.__qualname__}-*.nbi"), None) is not None
+    return (kernel, dtype) in _kept or bool(cached_files(kernel))
 
 
 def waits(seconds: float, compile_seconds: float) -> bool:

@@ -70,7 +70,7 @@ class _Code:
         """The sum over the lanes, by halves: always in the same order."""
         while lanes > 1:
             lanes //= 2
-            value = self.builder.fadd(self._pick(value, range(lanes)), self._pick(value, range(lanes, 2 * lanes)))
+            value = self.builder.fadd(self.pick(value, range(lanes)), self.pick(value, range(lanes, 2 * lanes)))
         return (
             self.builder.extract_element(value, ir.IntType(32)(0)) if isinstance(value.type, ir.VectorType) else value
         )
@@ -80,27 +80,27 @@ class _Code:
         if len(values) < 3 or lanes < 4:
             return [self.total(value, lanes) for value in values]
         a, b, c, d = [*values, values[-1]][:4]
-        pairs = [self._join(a, b, 1), self._join(c, d, 1)]  # a0+a1 b0+b1 a2+a3 …, and of c and d
-        fours = self._join(*pairs, 2)  # in each run of 4 lanes: a sum of a, of b, of c, of d
+        pairs = [self.join(a, b, 1), self.join(c, d, 1)]  # a0+a1 b0+b1 a2+a3 …, and of c and d
+        fours = self.join(*pairs, 2)  # in each run of 4 lanes: a sum of a, of b, of c, of d
         while lanes > 4:
             lanes //= 2
-            fours = self.builder.fadd(self._pick(fours, range(lanes)), self._pick(fours, range(lanes, 2 * lanes)))
+            fours = self.builder.fadd(self.pick(fours, range(lanes)), self.pick(fours, range(lanes, 2 * lanes)))
         return [self.builder.extract_element(fours, ir.IntType(32)(j)) for j in range(len(values))]
 
-    def _pick(self, value: Any, lanes: Any, other: Any = None) -> Any:
+    def pick(self, value: Any, lanes: Any, other: Any = None) -> Any:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
         return self.builder.shuffle_vector(
             value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask
         )
 
-    def _join(self, a: Any, b: Any, width: int) -> Any:
+    def join(self, a: Any, b: Any, width: int) -> Any:
         """Add neighbouring runs of ``width`` lanes of a and of b; the sums of a and b take turns."""
         n = a.type.count
         low, high = [], []
         for first in range(0, n, 2 * width):
             low += [*range(first, first + width), *range(n + first, n + first + width)]
             high += [*range(first + width, first + 2 * width), *range(n + first + width, n + first + 2 * width)]
-        return self.builder.fadd(self._pick(a, low, b), self._pick(a, high, b))
+        return self.builder.fadd(self.pick(a, low, b), self.pick(a, high, b))
 
     def add_product(self, a: Any, b: Any, slot: Any) -> None:
         """``slot += a * b``, rounded once."""
@@ -250,8 +250,8 @@ def _write_transposition(code: _Code, arguments: Any, n: int) -> None:
     while half:  # swap the off-diagonal blocks of each square of 2 · half rows
         for i in (i for i in range(n) if not i & half):
             a, b = rows[i], rows[i + half]
-            rows[i] = code._pick(a, [j if not j & half else n + j - half for j in range(n)], b)
-            rows[i + half] = code._pick(a, [j + half if not j & half else n + j for j in range(n)], b)
+            rows[i] = code.pick(a, [j if not j & half else n + j - half for j in range(n)], b)
+            rows[i + half] = code.pick(a, [j + half if not j & half else n + j for j in range(n)], b)
         half //= 2
     for i, row in enumerate(rows):
         code.store(row, code.at(to, (WORD(i), lead)))

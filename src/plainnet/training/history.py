@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from plainnet.engines.job import Epoch
+from plainnet.engines.job import Epoch, Epochs
 from plainnet.errors import RunError
 from plainnet.files import write_text
 
@@ -35,36 +35,38 @@ class History:
         epochs: the record of each epoch.
         stopped_by: why the training ended before its last epoch: 'patience', 'interrupt' (Ctrl-C), 'on_epoch' or
             'divergence'; '' where it did not.
+        failure: why this network could not be trained, or not to the end; '' where it was (``train_many``).
         restored_best: whether the network was left with the weights of ``best_epoch`` rather than the last.
     """
 
     engine: str
     engine_reason: str
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: Epochs = field(default_factory=Epochs)
     stopped_by: str = ""
     restored_best: bool = False
+    failure: str = ""
 
     @property
     def losses(self) -> npt.NDArray[np.float64]:
         """Training loss of each epoch, each batch measured before its step, shape (epochs,)."""
-        return np.array([epoch.loss for epoch in self.epochs], dtype=np.float64)
+        return np.array(self.epochs.columns[1], dtype=np.float64)
 
     @property
     def validation_losses(self) -> npt.NDArray[np.float64] | None:
         """Validation loss after each epoch, shape (epochs,); None without validation rows."""
         if not self.epochs or self.epochs[0].validation_loss is None:
             return None
-        return np.array([epoch.validation_loss for epoch in self.epochs], dtype=np.float64)
+        return np.array(self.epochs.columns[2], dtype=np.float64)
 
     @property
     def learning_rates(self) -> npt.NDArray[np.float64]:
         """Learning rate of each epoch, shape (epochs,)."""
-        return np.array([epoch.learning_rate for epoch in self.epochs], dtype=np.float64)
+        return np.array(self.epochs.columns[3], dtype=np.float64)
 
     @property
     def seconds(self) -> npt.NDArray[np.float64]:
         """Wall time of each epoch in seconds, shape (epochs,)."""
-        return np.array([epoch.seconds for epoch in self.epochs], dtype=np.float64)
+        return np.array(self.epochs.columns[4], dtype=np.float64)
 
     @property
     def best_epoch(self) -> int | None:
@@ -87,7 +89,7 @@ class History:
         import polars as pl
 
         types = [pl.Int64, *[pl.Float64] * 4]
-        rows = [tuple(epoch) for epoch in self.epochs]
+        rows = list(zip(*self.epochs.columns, strict=True))
         return pl.DataFrame(rows, schema=dict(zip(FIELDS, types, strict=True)), orient="row")
 
     def save(self, path: str | Path) -> None:
@@ -102,12 +104,12 @@ class History:
         """
         path = Path(path)
         if path.suffix == ".json":
-            content = json.dumps(vars(self) | {"epochs": [epoch._asdict() for epoch in self.epochs]}, indent=1) + "\n"
+            content = json.dumps(vars(self) | {"epochs": [asdict(epoch) for epoch in self.epochs]}, indent=1) + "\n"
         elif path.suffix == ".csv":
             lines = io.StringIO()
             writer = csv.writer(lines, lineterminator="\n")
             writer.writerow(FIELDS)
-            writer.writerows(self.epochs)
+            writer.writerows(zip(*self.epochs.columns, strict=True))
             content = lines.getvalue()
         else:
             raise RunError(f"a history is saved as .csv or .json, not as {path.name!r}.")
@@ -131,11 +133,12 @@ class History:
         try:
             if path.suffix == ".json":
                 content: dict[str, Any] = json.loads(text)
-                return cls(**(content | {"epochs": [Epoch(**epoch) for epoch in content["epochs"]]}))
+                return cls(**(content | {"epochs": Epochs(Epoch(**epoch) for epoch in content["epochs"])}))
             reader = csv.DictReader(io.StringIO(text))
             if tuple(reader.fieldnames or ()) != FIELDS:
                 raise ValueError(f"its first line has to be {','.join(FIELDS)}")
-            return cls(engine="", engine_reason="", epochs=[_epoch(row) for row in reader])
+            epochs = Epochs(_epoch(row) for row in csv.DictReader(io.StringIO(text)))
+            return cls(engine="", engine_reason="", epochs=epochs)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{str(path)!r} is no history that plainnet saved: {error!r}.") from error
 

@@ -8,7 +8,7 @@ from time import monotonic
 
 from plainnet.engines.job import Epoch
 
-__all__ = ["progress_bar", "say"]
+__all__ = ["count_bar", "progress_bar", "say"]
 
 #: Seconds between two drawings: the eye sees no more, and an epoch of the tutorial takes a quarter of a millisecond.
 REDRAW_SECONDS = 0.1
@@ -21,6 +21,33 @@ def say(note: str) -> None:
     console = Console(stderr=True)
     if console.is_terminal or console.is_jupyter:
         console.print(note)
+
+
+@contextlib.contextmanager
+def count_bar(total: int, what: str, *, shown: bool = True) -> Iterator[Callable[[], None]]:
+    """Show a progress bar of things done, where standard error is a terminal.
+
+    Args:
+        total: how many there are.
+        what: one of them.
+        shown: False shows nothing.
+
+    Yields:
+        The function to call for each that is done.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not shown or not (console.is_terminal or console.is_jupyter):
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn(what), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), console=console
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,233 @@
+"""``train_many``: many networks at once, each on a thread of its own, without Python's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from plainnet.engines.engines import Engine, choose_engine
+from plainnet.engines.job import Epochs, Job
+from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
+from plainnet.training.checks import check_number
+from plainnet.training.history import History
+from plainnet.training.prepare import prepared
+from plainnet.training.progress import count_bar, say
+from plainnet.training.training import record
+
+__all__ = ["Trial", "train_many"]
+
+#: What ``train`` takes and a trial cannot have of its own: these belong to the whole call.
+SHARED = ("device", "engine", "progress", "on_epoch")
+
+
+class Trial:
+    """One network of many: what it has of its own.
+
+    Args:
+        model: the network, on the CPU, trained in place.
+        optimizer: over its parameters.
+        rows: indices of the rows of ``x`` and ``y`` to train on, such as a fold's; None: all.
+        held_out: indices of the rows to measure the validation loss on.
+        options: keyword arguments of ``train`` that this trial has of its own: ``seed``, ``batch_size``, ``scheduler``, …, and
+            ``x`` and ``y``.
+
+    >>> model = nn.Linear(2, 1)
+    >>> Trial(model, torch.optim.SGD(model.parameters(), lr=0.1), seed=3)
+    Trial(Linear(in_features=2, out_features=1, bias=True), SGD, seed=3)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        rows: Any = None,
+        held_out: Any = None,
+        **options: Any,
+    ) -> None:
+        self.model, self.optimizer, self.rows, self.held_out, self.options = model, optimizer, rows, held_out, options
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r:.40}" for name, value in self.options.items())
+        return f"Trial({self.model!r:.80}, {type(self.optimizer).__name__}{options})"
+
+
+def train_many(
+    trials: Sequence[Trial],
+    x: Any = None,
+    y: Any = None,
+    *,
+    threads: int | None = None,
+    engine: Literal["auto", "eager", "fused"] = "auto",
+    progress: bool = True,
+    **options: Any,
+) -> list[History]:
+    """Train many networks at once: other seeds, rates, widths, rows.
+
+    Each is trained as ``train`` would train it alone, to the last bit, whatever the number of threads. What the fused engine
+    cannot train is trained one after the other.
+
+    Args:
+        trials: the networks, each with its own optimizer and what else is its own.
+        x: (N, …) inputs of all trials that have none of their own.
+        y: (N, …) targets.
+        threads: how many networks are trained at once; None: one a core.
+        engine: as for ``train``.
+        progress: show a progress bar on an interactive terminal.
+        options: the other keyword arguments of ``train``, for all trials: ``loss``, ``epochs``, ``batch_size``, ….
+
+    Returns:
+        A history for each trial, in order. A trial that failed has its reason in ``History.failure``, and what it reached; the
+        others are not touched by it. Ctrl-C ends all and returns what they reached.
+
+    Raises:
+        SettingError: there is an option that ``train`` does not have, or that a trial cannot have.
+
+    Warns:
+        PlainnetWarning: trials failed; the first reasons are named.
+
+    >>> x, y = torch.randn(50, 2), torch.randn(50, 1)
+    >>> trials = []
+    >>> for rate in (0.01, 0.1):
+    ...     model = nn.Linear(2, 1)
+    ...     trials.append(Trial(model, torch.optim.SGD(model.parameters(), lr=rate)))
+    >>> [len(history) for history in train_many(trials, x, y, loss=nn.MSELoss(), epochs=5)]
+    [5, 5]
+    """
+    check_number("threads", threads, whole=True, least=1)
+    trials = list(trials)
+    _check_trials(trials, options)
+    histories = [History("", "") for _ in trials]
+    stop = threading.Event()
+    with (
+        contextlib.ExitStack() as stack,
+        ThreadPoolExecutor(threads or os.cpu_count() or 1, "plainnet") as pool,
+        count_bar(len(trials), "network", shown=progress) as done,
+    ):
+        futures: dict[Future[History], int] = {}
+        jobs: dict[int, tuple[Job, Engine]] = {}
+        try:
+            for i, trial in enumerate(trials):
+                try:
+                    jobs[i] = _job(trial, x, y, engine, options, stack)
+                except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
+                    histories[i].failure = _reason(error)
+                    done()
+                    continue
+                if progress and i == 0 and jobs[i][1].note:
+                    say(jobs[i][1].note)
+            # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
+            futures = {pool.submit(_train, *jobs[i], stop): i for i in jobs if jobs[i][1].name == "fused"}
+            for future in _as_completed(futures):
+                histories[futures[future]] = future.result()
+                done()
+            for i in jobs.keys() - set(futures.values()):
+                histories[i] = _train(*jobs[i], stop)
+                done()
+                if histories[i].stopped_by == "interrupt":
+                    break
+        except KeyboardInterrupt:
+            stop.set()
+            for future, i in futures.items():
+                histories[i] = future.result()
+            for i, (job, _) in jobs.items():
+                histories[i].stopped_by = "" if len(histories[i]) == job.epochs else "interrupt"
+    _warn_of_failures(histories)
+    return histories
+
+
+def _check_trials(trials: list[Trial], options: dict[str, Any]) -> None:
+    for name in options:
+        if name in SHARED:
+            raise SettingError(f"train_many has no {name}: it trains on the CPU and reports once, at the end.")
+    for number, trial in enumerate(trials):
+        if not isinstance(trial, Trial):
+            raise SettingError(f"trials holds a {type(trial).__name__} at {number}: make it a Trial(model, optimizer).")
+        for name in trial.options:
+            if name in SHARED:
+                raise SettingError(
+                    f"trial {number} has its own {name}, which is the same for all: pass it to train_many."
+                )
+    for kind, parts in (("model", [t.model for t in trials]), ("optimizer", [t.optimizer for t in trials])):
+        if len({id(part) for part in parts}) < len(parts):
+            raise SettingError(f"two trials share a {kind}: each needs its own, such as copy.deepcopy(model) gives.")
+
+
+def _job(
+    trial: Trial, x: Any, y: Any, engine: Any, options: dict[str, Any], stack: contextlib.ExitStack
+) -> tuple[Job, Engine]:
+    """Check a trial and choose its engine."""
+    merged = {"x": x, "y": y, **options, **trial.options}
+    x, y = merged.pop("x"), merged.pop("y")
+    if x is None or y is None:
+        raise TrainingError("there is no x or no y: pass them to train_many, or to the trial.")
+    if trial.held_out is not None:
+        merged["validation"] = (x[_index(trial.held_out)], y[_index(trial.held_out)])
+    if trial.rows is not None:
+        x, y = x[_index(trial.rows)], y[_index(trial.rows)]
+        if merged.get("sample_weight") is not None and "sample_weight" not in trial.options:
+            merged["sample_weight"] = torch.as_tensor(merged["sample_weight"])[_index(trial.rows)]
+    for name in ("loss", "epochs"):
+        if name not in merged:
+            raise SettingError(f"{name} is missing: pass it to train_many, or to the trial.")
+    job = stack.enter_context(
+        prepared(trial.model, x, y, optimizer=trial.optimizer, device="cpu", epoch_by_epoch=False, **merged)
+    )
+    return job, choose_engine(job, engine)
+
+
+def _index(rows: Any) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(rows))
+
+
+def _train(job: Job, engine: Engine, stop: threading.Event) -> History:
+    """Train one network, until ``stop`` is set."""
+
+    def chunks(job: Job) -> Iterator[Epochs]:
+        assert engine.chunks is not None  # noqa: S101 - for the type checker: asked for only where there is one
+        with contextlib.closing(engine.chunks(job, alone=False)) as parts:  # type: ignore[type-var]
+            for part in parts:
+                yield part
+                if stop.is_set():
+                    return
+
+    try:
+        if stop.is_set():
+            return History(engine.name, engine.reason)
+        return record(job, engine if engine.chunks is None else replace(engine, chunks=chunks))
+    except LossDivergedError as error:
+        history: History = error.history  # type: ignore[assignment]  # record has set it
+        history.failure = _reason(error)
+        return history
+    except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
+        return History(engine.name, engine.reason, failure=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, PlainnetError) else f"{type(error).__name__}: {error}"
+
+
+def _as_completed(futures: dict[Future[History], int]) -> Iterator[Future[History]]:
+    """Yield futures as they end, looking for Ctrl-C between."""
+    left = set(futures)
+    while left:
+        ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
+        yield from ended
+
+
+def _warn_of_failures(histories: list[History]) -> None:
+    failed = [(number, history.failure) for number, history in enumerate(histories) if history.failure]
+    if failed:
+        named = "; ".join(f"trial {number}: {failure}" for number, failure in failed[:3])
+        more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
+        warnings.warn(f"{len(failed)} of {len(histories)} trials failed: {named}{more}", PlainnetWarning, stacklevel=3)
