@@ -9,32 +9,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from math import inf, isfinite
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.eager import diverged, schedule
-from plainnet.engines.flat import FlatOptimizer
 from plainnet.engines.job import Epoch, Epochs, Job
-from plainnet.engines.plan import Part, Plan, make_plan
+from plainnet.engines.load import LoadedPlan
+from plainnet.engines.plan import Plan, make_plan
 from plainnet.engines.planned_optimizers import settings
-from plainnet.engines.program import Operation, table
 from plainnet.errors import LossDivergedError
 from plainnet.kernels import driver as k, kernels
-from plainnet.kernels.crew import N_CREW_WORDS, yield_address
-from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, SETTINGS
+from plainnet.kernels.optimizers import OPTIMIZERS
+from plainnet.kernels.state import SETTINGS
 
 __all__ = ["draw_dropout_seed", "kernels_of", "run", "run_chunks"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
-#: Parameters that one unit of shared work steps over.
-RUN_SIZE = 2**14
 #: Numbers in the tables of one chunk (orders, settings, losses) at most.
 TABLE_SIZE = 2**22
 
@@ -93,135 +89,19 @@ def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
     operations += [operation for operation, _ in plan.train.program.weights]
     operations += [part.scale for part in (plan.train, plan.valid) if part is not None and part.scale is not None]
     found = [operation.kernel for operation in operations]
+    found += [] if plan.spelling is None else [OPTIMIZERS[plan.spelling.kernel]]
     return [*dict.fromkeys(found), k.train_epochs]
 
 
-class _Training:
-    """The arrays of a training, and the calls into the driver."""
+class _Training(LoadedPlan):
+    """A training under way: chunk after chunk through the driver."""
 
     def __init__(self, job: Job, plan: Plan, *, alone: bool = True) -> None:
-        self.job, self.plan, self.alone = job, plan, alone
+        super().__init__(job, plan)
         self.shuffler = torch.Generator().manual_seed(job.seed)
-        flat = plan.flat
-        self.gradients = np.zeros(max(flat.n_parameters, 1), dtype=plan.dtype)
-        self.optimizer = None
-        if plan.spelling is not None:
-            longest = RUN_SIZE if plan.train.piece else None
-            self.optimizer = FlatOptimizer(job.optimizer, plan.spelling, flat, longest=longest)
-        can_step_at_once = plan.train.is_few and job.clip_grad_norm is None and not plan.train.program.needs_whole_batch
-        self.steps_at_once = (
-            can_step_at_once and self.optimizer is not None and self.optimizer.step_at_once(plan.train.program)
-        )
-        self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
-        self._held: dict[int, npt.NDArray[Any]] = {}  # what the words point to stays alive as long as they do
         self.seconds_a_step = 0.0
-        self.helpers: ThreadPoolExecutor | None = None
-        self.n_helpers = 0
-        self._write_program()
-        self._write_data()
-        self._write_settings()
-
-    # Filling in the words.
-
-    def _hold(self, word: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        self._held[word] = array
-        self.words[word] = array.ctypes.data
-        return array
-
-    def _memory(self, word: int, fixed_word: int, part: Part) -> None:
-        self._hold(word, np.zeros(part.program.size, dtype=self.plan.dtype))
-        self._hold(fixed_word, np.array([*part.program.fixed, 0.0], dtype=self.plan.dtype))
-
-    def _write_program(self) -> None:
-        plan, words = self.plan, self.words
-        operations: list[Operation] = [*plan.train.operations]
-        words[k.TRAIN_FIRST], words[k.TRAIN_STOP] = 0, len(operations)
-        operations += [] if self.steps_at_once else [operation for operation, _ in plan.train.program.weights]
-        words[k.GRADIENT_STOP] = words[k.VALID_FIRST] = len(operations)
-        operations += plan.valid.operations if plan.valid else []
-        words[k.VALID_STOP] = len(operations)
-        words[k.UPDATE_FIRST] = len(operations)
-        operations += self.optimizer.operations if self.optimizer else []
-        words[k.UPDATE_STOP] = len(operations)
-        for word, part in ((k.SCALER, plan.train), (k.VALID_SCALER, plan.valid)):
-            words[word] = -1
-            if part is not None and part.scale is not None:
-                words[word] = len(operations)
-                operations.append(part.scale)
-        code, constants = table(operations, plan.dtype)
-        self._hold(k.OPERATIONS, code)
-        self._hold(k.OPERATION_CONSTANTS, constants)
-        self._hold(k.STATE, np.zeros(N_STATE_WORDS, dtype=np.int64))
-        self._hold(k.STATE_REALS, np.zeros(N_STATE_REALS))
-        self._hold(k.PARAMETERS, plan.flat.values)
-        self._hold(k.GRADIENTS, self.gradients)
-        self._hold(k.MOMENTS, self.optimizer.values if self.optimizer else np.zeros(1, dtype=plan.dtype))
-        for word in (k.BEFORE, k.EARLIER, k.BEST):
-            self._hold(word, plan.flat.values.copy())
-        words[k.N_TRAINABLE], words[k.N_ALL] = plan.flat.n_trainable, len(plan.flat.values)
-        words[k.PER_VALUE], words[k.SUMS] = plan.targets.per_value, int(plan.targets.is_sum)
-        self._memory(k.MEMORY, k.FIXED_NUMBERS, plan.train)
-        if plan.valid is not None:
-            self._memory(k.VALID_MEMORY, k.VALID_FIXED, plan.valid)
-        self._write_sharing()
-
-    def _write_sharing(self) -> None:
-        """Write down the units of work that threads share."""
-        part, words = self.plan.train, self.words
-        words[k.PIECE] = part.piece
-        if not part.piece:
-            return
-        first = int(words[k.TRAIN_STOP])
-        units = [(first + number, output, outputs) for number, output, outputs in part.units]
-        words[k.N_WEIGHT_UNITS] = len(units)
-        self._hold(k.WEIGHT_UNITS, np.array(units, dtype=np.int64))
-        n_states = max(len(units), -(-part.rows // part.piece))
-        self._hold(k.UNIT_STATES, np.zeros((n_states, N_STATE_WORDS), dtype=np.int64))
-        self._hold(k.UNIT_REALS, np.zeros((n_states, N_STATE_REALS)))
-        self._hold(k.CREW, np.zeros(N_CREW_WORDS, dtype=np.int64))
-        words[k.YIELD] = yield_address()
-        n_helpers = min(torch.get_num_threads(), n_states) - 1
-        if n_helpers > 0 and self.alone:
-            self.helpers = ThreadPoolExecutor(n_helpers, "plainnet")
-            self.n_helpers = n_helpers
-
-    def _write_data(self) -> None:
-        job, words, part = self.job, self.words, self.plan.train
-        n_rows, batch = len(job.x), min(job.batch_size, len(job.x))
-        words[k.N_ROWS], words[k.BATCH], words[k.PART], words[k.PART_LEAD] = n_rows, batch, part.rows, part.lead
-        words[k.IS_FEW] = int(part.is_few)
-        words[k.N_BATCHES] = n_rows // batch if job.drop_last else -(-n_rows // batch)
-        words[k.KEEPS_DATA] = part.n_fetches if batch == n_rows == part.rows else 0
-        for word, tensor in ((k.DATA_X, job.x.reshape(n_rows, -1)), (k.DATA_Y, job.y), (k.DATA_WEIGHT, job.weight)):
-            if tensor is not None:
-                self._hold(word, self._array(tensor))
-        if job.validation is None or self.plan.valid is None:
-            return
-        x, y, weight = job.validation
-        words[k.VALIDATES], words[k.VALID_ROWS] = 1, len(x)
-        words[k.VALID_PART], words[k.VALID_LEAD] = self.plan.valid.rows, self.plan.valid.lead
-        for word, tensor in ((k.VALID_X, x.reshape(len(x), -1)), (k.VALID_Y, y), (k.VALID_WEIGHT, weight)):
-            if tensor is not None:
-                self._hold(word, self._array(tensor))
-
-    def _array(self, tensor: torch.Tensor) -> npt.NDArray[Any]:
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32 if self.plan.dtype == "float32" else torch.float64)
-        return np.ascontiguousarray(tensor.detach().numpy())
-
-    def _write_settings(self) -> None:
-        job, words = self.job, self.words
-        if job.clip_grad_norm is not None:
-            words[k.CLIPS], self.reals[k.MAX_NORM] = 1, job.clip_grad_norm
-        self.reals[k.BEST_LOSS] = inf
-        words[k.PATIENCE] = -1
-        words[k.N_GROUPS] = len(job.optimizer.param_groups)
-        if job.stopping is not None:
-            words[k.STOPS] = 1
-            words[k.PATIENCE] = -1 if job.stopping.patience is None else job.stopping.patience
-            self.reals[k.MIN_DELTA] = job.stopping.min_delta
-
-    # Running.
+        self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
+        self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
 
     def chunks(self) -> Iterator[Epochs]:
         """Train to the end, yielding some epochs at a time."""
@@ -245,10 +125,10 @@ class _Training:
         seconds = (perf_counter() - started) / max(n_done, 1)
         self.seconds_a_step = seconds / int(words[k.N_BATCHES])
         follow(n_done)
-        losses: list[float] = self._held[k.EPOCH_LOSSES][:n_done].tolist()
+        losses: list[float] = self.held[k.EPOCH_LOSSES][:n_done].tolist()
         valid: list[float | None] = [None] * n_done
         if words[k.VALIDATES]:
-            valid = self._held[k.VALID_LOSSES][:n_done].tolist()
+            valid = self.held[k.VALID_LOSSES][:n_done].tolist()
         if isinstance(job.scheduler, ReduceLROnPlateau) and n_done:
             schedule(job, losses[0] if valid[0] is None else valid[0])  # it has chunks of one epoch
         if n_done:
@@ -262,7 +142,7 @@ class _Training:
         if interrupted:
             raise KeyboardInterrupt
         if self.ending == k.DIVERGED:
-            value = float(self._held[k.LOSSES][words[k.BAD_STEP]])
+            value = float(self.held[k.LOSSES][words[k.BAD_STEP]])
             raise LossDivergedError(diverged(first + n_done, value, rates[n_done]))
 
     def _epochs_of_chunk(self) -> int:
@@ -290,17 +170,17 @@ class _Training:
             orders = np.empty((n_epochs, len(job.x)), dtype=np.int64)
             for row in orders:
                 row[:] = torch.randperm(len(job.x), generator=self.shuffler).numpy()
-            self._hold(k.ORDERS, orders)
+            self.hold(k.ORDERS, orders)
             words[k.ORDER_SIZE] = len(job.x)
-        self._hold(k.LOSSES, np.zeros(n_epochs * n_batches))
-        self._hold(k.EPOCH_LOSSES, np.zeros(n_epochs))
-        self._hold(k.VALID_LOSSES, np.zeros(n_epochs))
+        self.hold(k.LOSSES, np.zeros(n_epochs * n_batches))
+        self.hold(k.EPOCH_LOSSES, np.zeros(n_epochs))
+        self.hold(k.VALID_LOSSES, np.zeros(n_epochs))
         if self.plan.spelling is None:
             return [self._rate()], lambda _: None
         looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
         if job.scheduler is None or looks_back:
             words[k.STEPS_A_SETTING] = 2**62
-            self._hold(k.SETTINGS_TABLE, np.array(self._settings()))
+            self.hold(k.SETTINGS_TABLE, np.array(self._settings()))
             return [self._rate()] * n_epochs, lambda _: None
         return self._run_ahead(n_epochs, n_batches)
 
@@ -320,7 +200,7 @@ class _Training:
                 rates.append(self._rate())
             rows.append(self._settings())
             job.scheduler.step()
-        self._hold(k.SETTINGS_TABLE, np.array(rows))
+        self.hold(k.SETTINGS_TABLE, np.array(rows))
         self.words[k.STEPS_A_SETTING] = 1 if by_step else n_batches
 
         def follow(n_done: int) -> None:
@@ -383,7 +263,7 @@ class _Training:
         """Train one epoch on gradients of ours and steps of torch's own: for optimizers without a kernel."""
         job, flat, words = self.job, self.plan.flat, self.words
         words[k.BEFORE], words[k.EARLIER] = words[k.EARLIER], words[k.BEFORE]
-        before = self._held[k.BEFORE if words[k.BEFORE] == self._held[k.BEFORE].ctypes.data else k.EARLIER]
+        before = self.held[k.BEFORE if words[k.BEFORE] == self.held[k.BEFORE].ctypes.data else k.EARLIER]
         before[:] = flat.values
         pairs = flat.gradients(self.gradients)
         for position in range(n_batches):
@@ -413,7 +293,7 @@ class _Training:
         """Restore the best weights if that is wanted, and give back the state."""
         stopping = self.job.stopping
         if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):
-            self.plan.flat.values[:] = self._held[k.BEST]
+            self.plan.flat.values[:] = self.held[k.BEST]
         self.write()
         if self.helpers is not None:
             self.helpers.shutdown()
