@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench docs size clean
+.PHONY: demo test check fix bench bench-speed docs size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -24,6 +24,10 @@ fix: .venv/.installed           ## format and lint, mending what can be mended
 bench: .venv/.installed         ## scores on real tables, start-up time; rewrites benchmarks/*/results.md
 	$(BIN)/python benchmarks/quality/tables.py
 	$(BIN)/python benchmarks/speed/startup.py
+
+bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/benchmarks.md and its pictures
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python benchmarks/speed/training.py
 
 docs: .venv/.installed          ## rewrites what is generated: docs/cli.md, docs/loss.png
 	$(BIN)/python docs/make_docs.py

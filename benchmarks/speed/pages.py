@@ -40,8 +40,11 @@ def page(results):
             lines.append(
                 f"| {name} | {who}{note} | {seconds:.4f} | {'' if who == 'plainnet' else f'{seconds / ours:.1f}'} |"
             )
-    lines += ["", "How close it is to the machine: the matrix products alone, in GFLOP/s, beside `torch.mm` at its best size",
-              f"({mm['1']:.0f} with one thread, {mm['2']:.0f} with two).", "", "| work | µs a step | GFLOP/s |", "|---|---|---|"]  # fmt: skip
+    lines += [
+        "", "How close it is to the machine: the matrix products alone, in GFLOP/s, beside `torch.mm` at its best size",
+        f"({mm['1']:.0f} with one thread, {mm['2']:.0f} with two).", "",
+        "| work | µs a step | GFLOP/s |", "|---|---|---|",
+    ]  # fmt: skip
     for result in results["works"]:
         step = result["seconds"]["plainnet"] / result["steps"] * 1e6
         lines.append(f"| {result['work']} | {step:.1f} | {result['gflops']:.1f} |")

@@ -108,8 +108,8 @@ def growth():
     for what, values in ranges.items():
         for value in values:
             now = base | {what: value}
-            limit = max(now["batch"], now["batch"] * 200) if what != "rows" else now["rows"]
-            rows = min(max(now["rows"], 4 * now["batch"]), limit)
+            rows = max(now["rows"], 32 * now["batch"]) if what == "rows" else 200 * now["batch"]
+            rows = min(rows, max(32 * now["batch"], 10_000)) if what == "batch" else rows
             work = Work((20, *[now["width"]] * now["depth"], 2), rows, now["batch"], 1)
             timed(peers.fused, work)
             ours = min(timed(peers.fused, work)[0] for _ in range(3)) / work.steps * 1e6

@@ -132,7 +132,7 @@ def test_losses_and_optimizers_without_a_kernel() -> None:
 
 
 def test_a_wrong_name_and_the_reasons_of_history() -> None:
-    with pytest.raises(SettingError, match="engine is 'auto', 'eager' or 'fused', not 'fast'"):
+    with pytest.raises(SettingError, match="engine is 'auto', 'eager', 'fused' or 'graphed', not 'fast'"):
         run(nn.Linear(4, 1), "fast")
     assert run(nn.Linear(4, 1), "eager").engine_reason == "the plain PyTorch loop, on cpu: it was asked for"
     assert run(nn.Linear(4, 1)).engine_reason == "whole epochs in compiled code, on cpu"

@@ -12,7 +12,18 @@ from plainnet.cli.output import print_json, print_table
 
 __all__ = ["doctor"]
 
-PACKAGES = ("torch", "numpy", "polars", "narwhals", "scikit-learn", "safetensors", "matplotlib", "typer", "rich")
+PACKAGES = (
+    "torch",
+    "numba",
+    "numpy",
+    "polars",
+    "narwhals",
+    "scikit-learn",
+    "safetensors",
+    "matplotlib",
+    "typer",
+    "rich",
+)
 EXTRAS = {"excel": ("fastexcel",), "sql": ("connectorx", "pyarrow")}
 
 
@@ -35,6 +46,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON inst
 def _facts() -> dict[str, Any]:
     import torch
 
+    from plainnet.kernels.kernels import cache_folder
     from plainnet.versions import version_of, versions
 
     facts: dict[str, Any] = {
@@ -51,6 +63,7 @@ def _facts() -> dict[str, Any]:
     facts["torch threads"] = torch.get_num_threads()
     facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     facts["mps"] = "available" if torch.backends.mps.is_available() else "none"
+    facts["machine code of the fused engine"] = str(cache_folder() or "kept nowhere: its folder cannot be written")
     facts["training"] = _trial()
     return facts
 

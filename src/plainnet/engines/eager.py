@@ -10,9 +10,10 @@ network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, isfinite
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +25,19 @@ from plainnet.errors import LossDivergedError
 
 __all__ = ["Weights", "run", "validation_loss"]
 
+#: (job, x, y, weight) -> the loss before the step.
+Step = Callable[[Job, Tensor, Tensor, Tensor | None], Tensor]
+
 #: Rows of one forward pass where no gradients are kept: bounds memory, and is far above where larger is faster.
 EVALUATION_ROWS = 65_536
 
 
-def run(job: Job) -> Iterator[Epoch]:
+def run(job: Job, take_step: Step | None = None) -> Iterator[Epoch]:
     """Train, one epoch at each ``next``.
 
     Args:
         job: a checked training; its model and optimizer are changed in place.
+        take_step: another way to take the same step, as the graphed engine has.
 
     Yields:
         The record of each epoch.
@@ -40,6 +45,7 @@ def run(job: Job) -> Iterator[Epoch]:
     Raises:
         LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
     """
+    take_step = take_step or step
     shuffler = torch.Generator().manual_seed(job.seed)
     before, earlier = Weights(job.model), Weights(job.model)  # at the start of this epoch, and of the one before
     best, best_loss, best_index = Weights(job.model), inf, 0
@@ -52,7 +58,7 @@ def run(job: Job) -> Iterator[Epoch]:
 
             losses, rows = [], []
             for x, y, weight in batches(job, shuffler):
-                losses.append(step(job, x, y, weight))
+                losses.append(take_step(job, x, y, weight))
                 rows.append(len(x))
                 if job.scheduler is not None and job.scheduler_every == "step":
                     job.scheduler.step()
@@ -81,21 +87,23 @@ def run(job: Job) -> Iterator[Epoch]:
 
 def step(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     """Take one step on one batch and return the loss before it, a scalar without gradient."""
-
-    def closure() -> Tensor:
-        prediction = job.model(x)
-        loss = job.loss(prediction, y) if weight is None else job.loss(prediction, y, weight)
-        job.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if job.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(job.model.parameters(), job.clip_grad_norm)
-        return loss.reshape(())  # a loss of shape (1,) is a number too
-
     if job.closure:  # LBFGS measures the loss several times in one step
-        return torch.as_tensor(job.optimizer.step(closure)).detach()  # type: ignore[arg-type]
-    loss = closure()
+        closure: Callable[[], Any] = lambda: gradient(job, x, y, weight)  # noqa: E731 - torch says it returns a float
+        return torch.as_tensor(job.optimizer.step(closure)).detach()
+    loss = gradient(job, x, y, weight)
     job.optimizer.step()
-    return loss.detach()
+    return loss
+
+
+def gradient(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    """Compute the loss of one batch, a scalar, and leave its gradient in the parameters: forward, zero, backward, clip."""
+    prediction = job.model(x)
+    loss = job.loss(prediction, y) if weight is None else job.loss(prediction, y, weight)
+    job.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if job.clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(job.model.parameters(), job.clip_grad_norm)
+    return loss.reshape(()).detach()  # a loss of shape (1,) is a number too
 
 
 def batches(job: Job, shuffler: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

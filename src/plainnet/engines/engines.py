@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from plainnet.engines import eager
+from plainnet.engines import eager, graphed
 from plainnet.engines.job import Epoch, Epochs, Job
 from plainnet.errors import SettingError, TrainingError
 
@@ -42,7 +42,7 @@ class Engine:
     chunks: Callable[..., Iterator[Epochs]] | None = None
 
 
-def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused"] = "auto") -> Engine:
+def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"] = "auto") -> Engine:
     """Choose the engine for a job.
 
     Args:
@@ -56,11 +56,15 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused"] = "auto") 
         SettingError: there is no such engine.
         TrainingError: the engine that is wanted cannot run the job; the message says why.
     """
-    if wanted not in ("auto", "eager", "fused"):
-        raise SettingError(f"engine is 'auto', 'eager' or 'fused', not {wanted!r}.")
+    if wanted not in ("auto", "eager", "fused", "graphed"):
+        raise SettingError(f"engine is 'auto', 'eager', 'fused' or 'graphed', not {wanted!r}.")
     device = next(job.model.parameters()).device.type
     if wanted == "eager":
         return Engine("eager", f"the plain PyTorch loop, on {device}: it was asked for", eager.run)
+    if wanted == "graphed":
+        if device != "cuda":
+            raise TrainingError(f"engine='graphed' runs on CUDA, and the network is on {device}: pass engine='auto'.")
+        return Engine("graphed", "the plain PyTorch loop, each step one CUDA graph", graphed.run)
     if device != "cpu":
         if wanted == "fused":
             raise TrainingError(f"engine='fused' runs on the CPU, and the network is on {device}: pass device='cpu'.")

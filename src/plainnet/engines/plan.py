@@ -24,8 +24,8 @@ __all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
 PART_SIZE = 2**18
 #: Rows of a part at least, however wide the network: below, the products of narrower pieces are slower.
 LEAST_PART = 64
-#: The same where pieces of a part fit the cache, and threads share them: 32 MiB bound the memory.
-SHARED_SIZE = 2**23
+#: The same where pieces of a part fit the cache, and threads share them: 8 MiB of float32.
+SHARED_SIZE = 2**21
 #: Multiplications of a forward pass from which a step is shared: a fifth of a millisecond in all.
 SHARED_WORK = 3 * 10**6
 #: Vectors of rows in a piece, and multiplications in a unit of the gradient of weights: some twenty microseconds.

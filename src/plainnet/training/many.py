@@ -68,7 +68,7 @@ def train_many(
     y: Any = None,
     *,
     threads: int | None = None,
-    engine: Literal["auto", "eager", "fused"] = "auto",
+    engine: Literal["auto", "eager", "fused", "graphed"] = "auto",
     progress: bool = True,
     **options: Any,
 ) -> list[History]:

@@ -39,7 +39,7 @@ def train(
     sample_weight: Any = None,
     clip_grad_norm: float | None = None,
     device: str | torch.device = "auto",
-    engine: Literal["auto", "eager", "fused"] = "auto",
+    engine: Literal["auto", "eager", "fused", "graphed"] = "auto",
     seed: int = 0,
     progress: bool = True,
     on_epoch: Callable[[Epoch], object] | None = None,
@@ -70,7 +70,8 @@ def train(
         device: 'auto' (where the network is; if that is the CPU: CUDA or MPS where there is one), or a torch device.
         engine: 'eager', the plain loop; 'fused', whole epochs in compiled code on the CPU, with the same losses to 1e-5 and a
             network and an optimizer that are up to date when ``train`` returns, or at each epoch where ``on_epoch`` is
-            given; 'auto', the fused engine where it can and is ready. ``History.engine_reason`` says which, and why.
+            given; 'graphed', the plain loop on CUDA with each step one CUDA graph; 'auto', the fused engine where it can and
+            is compiled or worth compiling, else the plain loop. ``History.engine_reason`` says which, and why.
         seed: of the shuffle and the held-out rows. Initial weights and dropout come from torch's own generator.
         progress: show a progress bar on an interactive terminal.
         on_epoch: called with each Epoch; returning True stops the training.
