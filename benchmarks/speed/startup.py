@@ -27,17 +27,17 @@ def seconds(arguments):
 FIRST_STEP = """
 import sys, time, torch
 from torch import nn
+model = nn.Sequential(nn.Linear(10, 15), nn.ReLU(), nn.Linear(15, 1), nn.Sigmoid())
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # here torch imports a second's worth of its own
 started = time.perf_counter()
 import plainnet
-model = nn.Sequential(nn.Linear(10, 15), nn.ReLU(), nn.Linear(15, 1), nn.Sigmoid())
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 plainnet.train(model, torch.randn(100, 10), torch.rand(100, 1), loss=nn.MSELoss(), optimizer=optimizer, epochs=1, engine="fused")
 print(time.perf_counter() - started)
 """
 
 
 def steps():
-    """Time from `import torch` to the end of the first fused step, with no machine code kept, and with it."""
+    """Time from `import plainnet` to the end of the first fused step, with no machine code kept, and with it."""
     with tempfile.TemporaryDirectory() as folder:
 
         def first_step():
@@ -48,8 +48,9 @@ def steps():
         cold = first_step()
         warm = median(first_step() for _ in range(5))
     return [
-        f"| first fused step after `import torch`, compiling it (once a machine; one run) | {1000 * cold:.0f} |",
-        f"| first fused step after `import torch` | {1000 * warm:.0f} |",
+        f"| from `import plainnet` to the first fused step, torch being there: compiling it (once a machine; one run) "
+        f"| {1000 * cold:.0f} |",
+        f"| the same with the machine code kept | {1000 * warm:.0f} |",
     ]
 
 

@@ -42,62 +42,79 @@ def strides(features, s):
 def linear(m, p, g, a, c, s, d):
     """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which way.
 
-    All are one kernel, since they share the products, which take longest to compile. STEP_OF_SGD is a step of plain SGD that
-    never writes its gradient down, a[9] being 1 to maximise and c the settings of the group: with few rows, fetching and
+    All are one kernel, with one call of either product, since those take longest to compile. STEP_OF_SGD is a step of plain SGD
+    that never writes its gradient down, a[9] being 1 to maximise and c the settings of the group: with few rows, fetching and
     storing weights is what takes the time.
     """
-    if a[8] == STEP_OF_SGD:
-        _step_of_sgd(numbers_at(m, s[BATCH_MEMORY]), p, a, number(m, c[0] if a[9] == 1 else -c[0]), s)
-        return
-    x, y, n_in, n_out, dx, dy = a[0], a[1], a[2], a[3], a[6], a[7]
-    rows, columns, lead, few = s[ROWS], s[COLUMNS], s[LEAD], s[FEW] == 1
-    weight = shift(p, a[4])
-    if a[8] == FORWARD:
-        bias = shift(p, a[5])
-        begin = 2 if a[5] >= 0 else 0
-        if not few:
-            multiply_rows(shift(m, y), lead, weight, n_in, 1, shift(m, x), lead, n_out, columns, n_in, begin, bias)
-            return
-        if a[5] >= 0:
-            for row in range(rows):
-                for i in range(n_out):
-                    m[y + row * n_out + i] = bias[i]
-        multiply_dots(shift(m, y), n_out, shift(m, x), n_in, weight, n_in, rows, n_out, n_in, begin // 2)
-    elif a[8] == INPUT:
-        if few:
-            multiply_rows(shift(m, dx), n_in, shift(m, dy), n_out, 1, weight, n_in, rows, n_in, n_out, 0, weight)
-        else:
-            multiply_rows(shift(m, dx), lead, weight, 1, n_in, shift(m, dy), lead, n_in, columns, n_out, 0, weight)
-    else:
-        first = s[OWN_FIRST]
-        count = min(s[OWN_COUNT], n_out - first)
-        d_weight = shift(g, a[4] + first * n_in)
-        if few:
-            multiply_rows(
-                d_weight, n_in, shift(m, dy + first), 1, n_out, shift(m, x), n_in, count, n_in, rows, s[GOES_ON], weight
-            )
-        else:
-            for start in range(0, columns, DOTS_BLOCK):
-                length = min(DOTS_BLOCK, columns - start)
-                begin = 1 if start > 0 else s[GOES_ON]
-                from_y, from_x = shift(m, dy + first * lead + start), shift(m, x + start)
-                multiply_dots(d_weight, n_in, from_y, lead, from_x, lead, count, n_in, length, begin)
-        if a[5] >= 0:
-            add_sums(m, g, dy, a[5], n_out, first, count, s)
-
-
-@register_jitable
-def _step_of_sgd(m, p, a, rate, s):
-    """W += rate · dy xᵀ and b += rate · Σ dy, for few rows."""
-    n_in, n_out, dy = a[2], a[3], a[7]
-    for i in range(s[ROWS] * n_out):
-        m[dy + i] *= rate
-    weight = shift(p, a[4])
-    multiply_rows(weight, n_in, shift(m, dy), 1, n_out, shift(m, a[0]), n_in, n_out, n_in, s[ROWS], 1, weight)
-    if a[5] >= 0:
-        for row in range(s[ROWS]):
+    way, few, lead = a[8], s[FEW] == 1, s[LEAD]
+    if way == STEP_OF_SGD:
+        m = numbers_at(m, s[BATCH_MEMORY])
+    n_in, n_out, rows = a[2], a[3], s[ROWS]
+    x, y, dx, dy = shift(m, a[0]), shift(m, a[1]), shift(m, a[6]), shift(m, a[7])
+    weight, bias = shift(p, a[4]), shift(p, a[5])
+    has_bias = a[5] >= 0
+    # The product: C = A B, of (n, k) and (k, width); or, by dots, C = A Bᵀ, of (n, k) and (width, k), k cut in blocks.
+    by_dots, begin = False, 0
+    to, to_step, left, step_i, step_k, right, right_step, n, width, k = (
+        y,
+        lead,
+        weight,
+        n_in,
+        1,
+        x,
+        lead,
+        n_out,
+        s[COLUMNS],
+        n_in,
+    )
+    if way == FORWARD and not few:
+        begin = 2 if has_bias else 0
+    elif way == FORWARD:
+        for row in range(rows if has_bias else 0):
             for i in range(n_out):
-                p[a[5] + i] += m[dy + row * n_out + i]
+                y[row * n_out + i] = bias[i]
+        by_dots, begin = True, 1 if has_bias else 0
+        to_step, left, step_i, right, right_step, n, width = n_out, x, n_in, weight, n_in, rows, n_out
+    elif way == INPUT:
+        to, left, step_i, step_k, right, n, k = dx, weight, 1, n_in, dy, n_in, n_out
+        if few:
+            to_step, left, step_i, step_k, right, right_step, n, width = n_in, dy, n_out, 1, weight, n_in, rows, n_in
+    else:
+        first = 0 if way == STEP_OF_SGD else s[OWN_FIRST]
+        n = n_out if way == STEP_OF_SGD else min(s[OWN_COUNT], n_out - first)
+        to, to_step, width, right, begin = shift(g, a[4] + first * n_in), n_in, n_in, x, s[GOES_ON]
+        if few:
+            left, step_i, step_k, right_step, k = shift(dy, first), 1, n_out, n_in, rows
+        else:
+            by_dots, left, step_i, k = True, shift(dy, first * lead), lead, s[COLUMNS]
+        if way == STEP_OF_SGD:
+            rate = number(m, c[0] if a[9] == 1 else -c[0])
+            for i in range(rows * n_out):
+                dy[i] *= rate
+            to, begin = weight, 1
+            for row in range(rows if has_bias else 0):
+                for i in range(n_out):
+                    bias[i] += dy[row * n_out + i]
+        elif has_bias:
+            add_sums(m, g, a[7], a[5], n_out, first, n, s)
+    if not by_dots:
+        multiply_rows(to, to_step, left, step_i, step_k, right, right_step, n, width, k, begin, bias)
+        return
+    block = k if way == FORWARD else DOTS_BLOCK
+    for start in range(0, k, block):
+        part = min(block, k - start)
+        multiply_dots(
+            to,
+            to_step,
+            shift(left, start),
+            step_i,
+            shift(right, start),
+            right_step,
+            n,
+            width,
+            part,
+            1 if start > 0 else begin,
+        )
 
 
 @register_jitable
