@@ -15,7 +15,7 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own page
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     assert len(names["history"].losses) == 5000
     assert names["probabilities"].shape == (48842, 2)
 

@@ -47,11 +47,8 @@ def steps():
 
         cold = first_step()
         warm = median(first_step() for _ in range(5))
-    return [
-        f"| from `import plainnet` to the first fused step, torch being there: compiling it (once a machine; one run) "
-        f"| {1000 * cold:.0f} |",
-        f"| the same with the machine code kept | {1000 * warm:.0f} |",
-    ]
+    what = "from `import plainnet` to the first fused step, torch being there: compiling it (once a machine; one run)"
+    return [f"| {what} | {1000 * cold:.0f} |", f"| the same with the machine code kept | {1000 * warm:.0f} |"]
 
 
 def main():

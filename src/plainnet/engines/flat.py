@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plainnet.engines.planned_optimizers import Spelling, initial
 from plainnet.engines.program import Operation, Program
 from plainnet.engines.trace import Call, NotFusible
-from plainnet.kernels.layers import STEP_OF_SGD
+from plainnet.kernels.linear import STEP_OF_SGD
 from plainnet.kernels.optimizers import OPTIMIZERS
 
 __all__ = ["FlatOptimizer", "FlatTensors"]

@@ -11,6 +11,7 @@ from plainnet.engines.program import Operation, Program, Value
 from plainnet.engines.trace import ADD, Call, NotFusible
 from plainnet.kernels import layers as kernels
 from plainnet.kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
+from plainnet.kernels.linear import FORWARD, INPUT, WEIGHTS, linear
 from plainnet.networks.layers import Scale
 
 __all__ = ["LAYERS", "lay"]
@@ -72,10 +73,10 @@ def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
         x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
         x.gradient, out.gradient,
     )  # fmt: skip
-    back = [Operation(kernels.linear, (*words, kernels.INPUT))] if x.gradient >= 0 else []
-    program.layer(Operation(kernels.linear, (*words, kernels.FORWARD)), *back)
+    back = [Operation(linear, (*words, INPUT))] if x.gradient >= 0 else []
+    program.layer(Operation(linear, (*words, FORWARD)), *back)
     if out.gradient >= 0:
-        program.weights.append((Operation(kernels.linear, (*words, kernels.WEIGHTS)), module.out_features))
+        program.weights.append((Operation(linear, (*words, WEIGHTS)), module.out_features))
     return out
 
 
