@@ -17,7 +17,7 @@ from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, ROWS, STE
 
 __all__ = [
     "add_forward", "alpha_dropout", "batch_norm_backward", "batch_norm_forward", "copy", "dropout", "layer_norm_backward",
-    "layer_norm_forward", "linear", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
+    "layer_norm_forward", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
     "softmax_backward", "softmax_forward", "strides",
 ]  # fmt: skip
 
