@@ -311,6 +311,20 @@ class Wrapped(nn.Module):
         return self.net(x)
 
 
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra, self.layer = nn.Linear(4, 4), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_layers_that_are_never_called_are_left_alone_by_decay_too() -> None:
+    both(Unused, lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.5), *table(), loss=nn.MSELoss(), batch_size=20)
+    both(Unused, lambda p: optim.SGD(p, lr=0.01), *table(), loss=nn.MSELoss(), batch_size=3)
+
+
 def test_residual_blocks_nested_sequentials_and_modules_of_ones_own() -> None:
     x, y = table()
     both(Residual, adam, x, y, loss=nn.MSELoss(), batch_size=20, validation=0.2)

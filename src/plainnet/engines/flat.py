@@ -37,18 +37,17 @@ class FlatTensors:
     def __init__(self, model: nn.Module, calls: list[Call], groups: list[dict[str, Any]], dtype: str) -> None:
         named = list(model.named_parameters(remove_duplicate=False))
         parameters = list(model.parameters())
-        used = [
-            id(call.module)
-            for call in calls
-            if isinstance(call.module, nn.Module) and any(True for _ in call.module.parameters())
-        ]
-        if len(named) != len(parameters) or len(set(used)) != len(used):
+        layers = [call.module for call in calls if isinstance(call.module, nn.Module)]
+        with_parameters = [id(layer) for layer in layers if next(layer.parameters(), None) is not None]
+        used = {id(parameter) for layer in layers for parameter in layer.parameters() if parameter.requires_grad}
+        if len(named) != len(parameters) or len(set(with_parameters)) != len(with_parameters):
             raise NotFusible("two layers share a parameter")
-        in_groups = [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+        in_groups = [parameter for group in groups for parameter in group["params"] if id(parameter) in used]
         held = {id(parameter) for parameter in in_groups}
         others = [parameter for parameter in parameters if id(parameter) not in held]
-        trainable = [*in_groups, *(parameter for parameter in others if parameter.requires_grad)]
-        frozen = [parameter for parameter in others if not parameter.requires_grad]
+        trainable = [*in_groups, *(parameter for parameter in others if id(parameter) in used)]
+        # What no layer of the forward pass reads has no gradient, and torch's optimizers then leave it alone.
+        frozen = [parameter for parameter in others if id(parameter) not in used]
         norms = [call.module for call in calls if isinstance(call.module, nn.BatchNorm1d)]
         buffers = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
         self.tensors: list[Tensor] = [*trainable, *frozen, *buffers]
@@ -142,7 +141,7 @@ class FlatOptimizer:
             self._flat.places[id(parameter)]: (number, group)
             for number, group in enumerate(self._optimizer.param_groups)
             for parameter in group["params"]
-            if parameter.requires_grad
+            if id(parameter) in self._flat.trainable
         }
         places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
         is_sgd = self._spelling.kernel == "sgd"
@@ -167,7 +166,7 @@ class FlatOptimizer:
             (number, *self._begun(parameter), parameter)
             for number, group in enumerate(self._optimizer.param_groups)
             for parameter in group["params"]
-            if parameter.requires_grad
+            if id(parameter) in self._flat.trainable
         ]
         return [
             _Run(key[0], key[1], [row[3] for row in rows_of_key])
