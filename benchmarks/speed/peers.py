@@ -4,8 +4,12 @@ Every function takes a ``Work`` and returns the final epoch's loss; ``training.p
 """
 
 import copy
+import shutil
+import subprocess
+import tempfile
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -78,16 +82,6 @@ def fused(work):
     history = plainnet.train(
         model, work.x, work.y, loss=work.loss, optimizer=work.torch_optimizer(model), epochs=work.epochs, batch_size=work.batch,
         engine="fused", progress=False,
-    )  # fmt: skip
-    return history.losses[-1]
-
-
-def eager(work):
-    """Plainnet's own plain loop."""
-    model = work.network()
-    history = plainnet.train(
-        model, work.x, work.y, loss=work.loss, optimizer=work.torch_optimizer(model), epochs=work.epochs, batch_size=work.batch,
-        engine="eager", progress=False,
     )  # fmt: skip
     return history.losses[-1]
 
@@ -238,6 +232,24 @@ def jax_program(work):
         for order in work.orders():
             carry, losses = epoch(carry, jnp.asarray(order.numpy()))
         return float(losses.mean())
+
+    return train
+
+
+def cpp_program(source):
+    """Compile the tutorial's training in C++; return a function that runs it and returns (seconds, loss)."""
+    folder = tempfile.mkdtemp()
+    program = Path(folder) / "tutorial"
+    flags = ["-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512"]
+    subprocess.run([shutil.which("g++"), *flags, str(source), "-o", str(program)], check=True)
+
+    def train(work):
+        linears = [layer for layer in work.model if isinstance(layer, nn.Linear)]
+        tensors = [work.x, work.y, *(tensor for layer in linears for tensor in (layer.weight, layer.bias))]
+        content = b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)
+        output = subprocess.run([str(program)], input=content, check=True, capture_output=True).stdout
+        seconds, loss = map(float, output.split())
+        return seconds, loss
 
     return train
 

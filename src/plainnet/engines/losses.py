@@ -18,7 +18,20 @@ from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentat
 from plainnet.engines.job import Loss
 from plainnet.errors import TrainingError
 
-__all__ = ["RowWeightedLoss", "setting_of"]
+__all__ = ["SAME_AS", "RowWeightedLoss", "setting_of"]
+
+#: Functions that stand for a loss module.
+SAME_AS: dict[Any, type[nn.Module]] = {
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
+    F.binary_cross_entropy: nn.BCELoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.poisson_nll_loss: nn.PoissonNLLLoss,
+}
 
 
 def setting_of(loss: Loss, name: str, default: Any) -> Any:

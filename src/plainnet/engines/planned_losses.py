@@ -9,29 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentation spells it
 
 from plainnet.engines.job import Loss
-from plainnet.engines.losses import RowWeightedLoss
+from plainnet.engines.losses import SAME_AS, RowWeightedLoss
 from plainnet.engines.program import Operation, Program, Value
 from plainnet.engines.trace import NotFusible
 from plainnet.kernels import data, losses as kernels
 from plainnet.networks.layers import GaussianLoss, QuantileLoss
 
 __all__ = ["Targets", "lay_loss", "plan_loss"]
-
-#: Functions that stand for a loss module at its defaults.
-_FUNCTIONS: dict[Any, Callable[[], nn.Module]] = {
-    F.mse_loss: nn.MSELoss,
-    F.l1_loss: nn.L1Loss,
-    F.smooth_l1_loss: nn.SmoothL1Loss,
-    F.huber_loss: nn.HuberLoss,
-    F.binary_cross_entropy: nn.BCELoss,
-    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
-    F.cross_entropy: nn.CrossEntropyLoss,
-    F.nll_loss: nn.NLLLoss,
-    F.poisson_nll_loss: nn.PoissonNLLLoss,
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,8 @@ def plan_loss(loss: Loss, y: Tensor, outputs: int) -> Targets:
     """
     has_weight = isinstance(loss, RowWeightedLoss)
     inner: Any = loss.loss if isinstance(loss, RowWeightedLoss) else loss
-    module: Any = inner if isinstance(inner, nn.Module) else _FUNCTIONS.get(inner, lambda: None)()
+    kind = next((kind for function, kind in SAME_AS.items() if function is inner), None)
+    module: Any = kind() if kind is not None else inner
     name = getattr(inner, "__name__", type(inner).__name__)
     if type(module) not in (*_VALUES, *_CLASSES, QuantileLoss, GaussianLoss):
         raise NotFusible(f"the loss {name} has no fused kernel")

@@ -13,27 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentation spells it
 
 from plainnet.engines.job import Loss
-from plainnet.engines.losses import setting_of
+from plainnet.engines.losses import SAME_AS, setting_of
 from plainnet.errors import TrainingError
 from plainnet.training.trial import same_random_numbers
 
 __all__ = ["check_targets", "is_own"]
 
-#: Functions that stand for a loss module.
-SAME_AS: dict[Any, type[nn.Module]] = {
-    F.mse_loss: nn.MSELoss,
-    F.l1_loss: nn.L1Loss,
-    F.smooth_l1_loss: nn.SmoothL1Loss,
-    F.huber_loss: nn.HuberLoss,
-    F.binary_cross_entropy: nn.BCELoss,
-    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
-    F.cross_entropy: nn.CrossEntropyLoss,
-    F.nll_loss: nn.NLLLoss,
-    F.poisson_nll_loss: nn.PoissonNLLLoss,
-}
 ROW_BY_ROW = (
     nn.MSELoss,
     nn.L1Loss,
