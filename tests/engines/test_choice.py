@@ -215,3 +215,18 @@ def test_while_cold_short_trainings_are_eager_until_they_add_up(tmp_path) -> Non
     lines = output(start(tmp_path, "auto", times=3, epochs=15_000))
     assert lines[0].startswith("eager the plain PyTorch loop, on cpu: sooner done than the fused engine is compiled")
     assert lines[2].startswith("fused")
+
+
+def test_wide_normalisations_are_left_to_pytorchs_threads() -> None:
+    threads = torch.get_num_threads()
+    model = nn.Sequential(
+        nn.Linear(4, 256), nn.BatchNorm1d(256), nn.Linear(256, 256), nn.BatchNorm1d(256), nn.Linear(256, 1)
+    )
+    x, y = torch.randn(1024, 4), torch.randn(1024, 1)
+    try:
+        torch.set_num_threads(2)
+        history = run(model, "auto", x=x, y=y, epochs=1)
+        assert history.engine_reason.endswith("sooner done with normalisations this wide")
+        assert run(model, "fused", x=x, y=y, epochs=1).engine == "fused"
+    finally:
+        torch.set_num_threads(threads)

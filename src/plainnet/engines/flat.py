@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plainnet.engines.planned_optimizers import Spelling, initial
 from plainnet.engines.program import Operation, Program
 from plainnet.engines.trace import Call, NotFusible
-from plainnet.kernels.linear import STEP_OF_SGD
+from plainnet.kernels.linear import STEP_OF_SGD, linear
 from plainnet.kernels.optimizers import OPTIMIZERS
 
 __all__ = ["FlatOptimizer", "FlatTensors"]
@@ -143,15 +143,17 @@ class FlatOptimizer:
             for parameter in group["params"]
             if id(parameter) in self._flat.trainable
         }
-        places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
-        is_sgd = self._spelling.kernel == "sgd"
+        is_sgd = self._spelling.kernel == "sgd" and all(each.kernel is linear for each, _ in program.weights)
         is_plain = is_sgd and all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
+        if not is_plain:
+            return False
+        places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
         pairs_agree = all(
             operation.words[5] < 0
             or group_of.get(operation.words[4], (0,))[0] == group_of.get(operation.words[5], (-1,))[0]
             for operation, _ in program.weights
         )
-        if not is_plain or not pairs_agree or sorted(places) != sorted(group_of):
+        if not pairs_agree or sorted(places) != sorted(group_of):
             return False
         self.operations = []
         for operation, _ in program.weights:

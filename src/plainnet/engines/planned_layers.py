@@ -167,8 +167,9 @@ def _layer_norm(program: Program, x: Value, module: nn.LayerNorm) -> Value:
         x.place, out.place, x.features, program.place(module.weight), program.place(module.bias), x.gradient, out.gradient,
         program.memory(4 * program.lead),
     )  # fmt: skip
-    program.splits = False
-    back = [Operation(kernels.layer_norm_backward, words, (module.eps,))] if out.gradient >= 0 else []
+    back = [Operation(kernels.layer_norm_backward, words, (module.eps,))] if x.gradient >= 0 else []
+    if program.needs(module.weight, module.bias):
+        program.weights.append((Operation(kernels.layer_norm_weights, words), x.features))
     program.layer(Operation(kernels.layer_norm_forward, words, (module.eps,)), *back)
     return out
 
@@ -179,8 +180,9 @@ def _scale(program: Program, x: Value, module: Scale) -> Value:
     x = program.read(x)
     out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight))
     words = (x.place, out.place, x.features, program.place(module.weight), x.gradient, out.gradient)
-    program.splits = False
-    back = [Operation(kernels.scale_backward, words)] if out.gradient >= 0 else []
+    back = [Operation(kernels.scale_backward, words)] if x.gradient >= 0 else []
+    if program.needs(module.weight):
+        program.weights.append((Operation(kernels.scale_weights, words), x.features))
     program.layer(Operation(kernels.scale_forward, words), *back)
     return out
 

@@ -58,11 +58,11 @@ class Program:
         evaluates: layers are as in evaluation mode.
         size: numbers of memory reserved so far.
         needs_whole_batch: a layer looks at all rows of a batch at once.
-        splits: rows can be passed through in pieces by several threads: only linear layers have gradients of weights.
+        splits: rows can be passed through in pieces by several threads: no layer looks at several at once.
         fixed: constant numbers that kernels read.
         forward: operations in running order.
         backward: for each layer, its backward operations in running order; layers in forward order.
-        weights: for each linear layer, the operation for the gradient of its weights, and its outputs.
+        weights: for each layer with weights, the operation for their gradient, and its outputs.
     """
 
     lead: int

@@ -13,12 +13,12 @@ from numba.extending import register_jitable
 from plainnet.kernels.activations import plane
 from plainnet.kernels.elementary import exp, hash_uniform, log
 from plainnet.kernels.kernels import number
-from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, ROWS, STEP
+from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
 
 __all__ = [
     "add_forward", "alpha_dropout", "batch_norm_backward", "batch_norm_forward", "copy", "dropout", "layer_norm_backward",
-    "layer_norm_forward", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
-    "softmax_backward", "softmax_forward", "strides",
+    "layer_norm_forward", "layer_norm_weights", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
+    "scale_weights",     "softmax_backward", "softmax_forward", "strides",
 ]  # fmt: skip
 
 ALPHA = 1.7580993408473766  # SELU's alpha × scale: what alpha dropout sets dropped values to, negated
@@ -41,16 +41,21 @@ def scale_forward(m, p, g, a, c, s, d):
 
 
 def scale_backward(m, p, g, a, c, s, d):
-    """As ``scale_forward``."""
+    """dx = w dy. As ``scale_forward``."""
     step, across, rows = strides(a[2], s)
     for f in range(a[2]):
+        for b in range(rows):
+            m[a[4] + f * step + b * across] = p[a[3] + f] * m[a[5] + f * step + b * across]
+
+
+def scale_weights(m, p, g, a, c, s, d):
+    """dw = Σ x dy over the rows, of some features. As ``scale_forward``."""
+    step, across, rows = strides(a[2], s)
+    for f in range(s[OWN_FIRST], min(s[OWN_FIRST] + s[OWN_COUNT], a[2])):
         total = number(m, 0.0)
         for b in range(rows):
             total += m[a[0] + f * step + b * across] * m[a[5] + f * step + b * across]
         g[a[3] + f] = g[a[3] + f] + total if s[GOES_ON] == 1 else total
-        if a[4] >= 0:
-            for b in range(rows):
-                m[a[4] + f * step + b * across] = p[a[3] + f] * m[a[5] + f * step + b * across]
 
 
 def add_forward(m, p, g, a, c, s, d):
@@ -209,27 +214,33 @@ def layer_norm_backward(m, p, g, a, c, s, d):
         m[turned + b] = zero
     for f in range(a[2]):
         w = p[a[3] + f] if a[3] >= 0 else one
-        dw, db = zero, zero
         for b in range(rows):
             place = f * step + b * across
             h = (m[a[0] + place] - m[mean + b]) * m[inverse + b]
-            dy = m[a[6] + place]
-            dw += dy * h
-            db += dy
-            m[plain + b] += w * dy * share
-            m[turned + b] += w * dy * h * share
-        if a[3] >= 0:
-            g[a[3] + f] = g[a[3] + f] + dw if s[GOES_ON] == 1 else dw
-        if a[4] >= 0:
-            g[a[4] + f] = g[a[4] + f] + db if s[GOES_ON] == 1 else db
-    if a[5] < 0:
-        return
+            m[plain + b] += w * m[a[6] + place] * share
+            m[turned + b] += w * m[a[6] + place] * h * share
     for f in range(a[2]):
         w = p[a[3] + f] if a[3] >= 0 else one
         for b in range(rows):
             place = f * step + b * across
             h = (m[a[0] + place] - m[mean + b]) * m[inverse + b]
             m[a[5] + place] = (w * m[a[6] + place] - m[plain + b] - h * m[turned + b]) * m[inverse + b]
+
+
+def layer_norm_weights(m, p, g, a, c, s, d):
+    """dw = Σ h dy and db = Σ dy over the rows, of some features. As ``layer_norm_backward``."""
+    step, across, rows = strides(a[2], s)
+    mean, inverse = a[7], a[7] + s[LEAD]
+    for f in range(s[OWN_FIRST], min(s[OWN_FIRST] + s[OWN_COUNT], a[2])):
+        dw, db = number(m, 0.0), number(m, 0.0)
+        for b in range(rows):
+            place = f * step + b * across
+            dw += m[a[6] + place] * (m[a[0] + place] - m[mean + b]) * m[inverse + b]
+            db += m[a[6] + place]
+        if a[3] >= 0:
+            g[a[3] + f] = g[a[3] + f] + dw if s[GOES_ON] == 1 else dw
+        if a[4] >= 0:
+            g[a[4] + f] = g[a[4] + f] + db if s[GOES_ON] == 1 else db
 
 
 def batch_norm_forward(m, p, g, a, c, s, d):
