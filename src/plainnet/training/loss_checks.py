@@ -37,7 +37,7 @@ REFUSALS = (RuntimeError, ValueError, TypeError, IndexError)
 def kind_of(loss: Loss) -> type:
     """Return the class of a loss; of a function that stands for a torch loss, that loss's class.
 
-    >>> kind_of(functools.partial(F.cross_entropy, ignore_index=2)).__name__
+    >>> kind_of(functools.partial(nn.functional.cross_entropy, ignore_index=2)).__name__
     'CrossEntropyLoss'
     """
     function = loss.func if isinstance(loss, functools.partial) else loss
