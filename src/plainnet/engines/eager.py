@@ -11,6 +11,7 @@ network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf, isfinite
 from time import perf_counter
 from typing import Any
@@ -138,22 +139,28 @@ def validation_loss(job: Job) -> float | None:
     if job.validation is None:
         return None
     x, y, weight = job.validation
-    modes = [(module, module.training) for module in job.model.modules()]
     losses, rows = [], []
+    with evaluating(job.model), torch.no_grad():
+        for start in range(0, len(x), EVALUATION_ROWS):
+            part = slice(start, start + EVALUATION_ROWS)
+            prediction = job.model(x[part])
+            losses.append(
+                job.loss(prediction, y[part]) if weight is None else job.loss(prediction, y[part], weight[part])
+            )
+            rows.append(len(prediction))
+    return epoch_loss(job, torch.stack([loss.reshape(()) for loss in losses]).tolist(), rows)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode inside the block, and as it was after it."""
+    modes = [(module, module.training) for module in model.modules()]
     try:
-        job.model.eval()
-        with torch.no_grad():
-            for start in range(0, len(x), EVALUATION_ROWS):
-                part = slice(start, start + EVALUATION_ROWS)
-                prediction = job.model(x[part])
-                losses.append(
-                    job.loss(prediction, y[part]) if weight is None else job.loss(prediction, y[part], weight[part])
-                )
-                rows.append(len(prediction))
+        model.eval()
+        yield
     finally:
         for module, was_training in modes:  # module by module: a frozen BatchNorm stays frozen
             module.training = was_training
-    return epoch_loss(job, torch.stack([loss.reshape(()) for loss in losses]).tolist(), rows)
 
 
 def schedule(job: Job, watched: float) -> None:

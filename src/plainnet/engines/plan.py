@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plainnet.engines.eager import evaluating
 from plainnet.engines.flat import FlatTensors
 from plainnet.engines.job import Job
 from plainnet.engines.planned_layers import LAYERS, lay
@@ -141,13 +142,8 @@ def steps_of(model: nn.Module, *, evaluates: bool = False) -> list[Call]:
     """Trace a network, as it is or in evaluation mode."""
     if not evaluates:
         return trace(model, tuple(LAYERS))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluating(model):
         return trace(model, tuple(LAYERS))
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
 
 
 def part_of(

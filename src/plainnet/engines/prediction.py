@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from plainnet.engines.eager import evaluating
 from plainnet.engines.flat import FlatTensors
 from plainnet.engines.plan import Part, check_flattened, check_tensors, part_of, steps_of
 from plainnet.engines.program import table
@@ -43,14 +44,8 @@ def predict(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
 
 
 def _eager(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
+    with evaluating(model), torch.no_grad():
+        return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
 
 
 def _fused(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
