@@ -71,7 +71,6 @@ class Plan:
     Attributes:
         dtype: 'float32' or 'float64'.
         flat: the network's tensors.
-        features: of a row of x.
         train, valid: programs for training and for validation rows (None without).
         targets: what the loss reads.
         spelling: the optimizer's kernel; None: torch takes the steps.
@@ -79,7 +78,6 @@ class Plan:
 
     dtype: str
     flat: FlatTensors
-    features: int
     train: Part
     valid: Part | None
     targets: Targets
@@ -116,7 +114,7 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
         valid = part_of(
             steps_of(job.model, evaluates=True), flat, features, len(job.validation[0]), targets, only_measures=True
         )
-    return Plan(dtype, flat, features, train, valid, targets, spelling)
+    return Plan(dtype, flat, train, valid, targets, spelling)
 
 
 def check_tensors(parameters: list[nn.Parameter], x: Tensor) -> str:

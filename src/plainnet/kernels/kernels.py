@@ -46,8 +46,6 @@ _FEATURES = llvm.get_host_cpu_features()
 WIDE = bool(_FEATURES.get("avx512f") or _FEATURES.get("neon"))
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 
-_WORD = ir.IntType(64)
-
 
 def _cache_name() -> str:
     """A name that changes with everything the machine code depends on, but the CPU, which Numba looks at itself."""
