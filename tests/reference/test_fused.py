@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import nn, optim
 
 import plainnet
-from plainnet.networks.layers import GaussianLoss, QuantileLoss, Scale
+from plainnet.engines.prediction import predict
+from plainnet.networks.layers import GaussianLoss, PiecewiseLinearEncoding, QuantileLoss, Scale
 
 
 class Trained:
@@ -107,6 +108,46 @@ def test_each_module(module: nn.Module, batch_size: int | None, dtype: torch.dty
         validation=0.2,
         rtol=1e-4 if dtype == torch.float32 else 1e-10,
     )
+
+
+@pytest.mark.parametrize("batch_size", [None, 20, 4], ids=["full batch", "batches", "few rows"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("plain", "bins", "width", "bias"),
+    [(2, (24, 3, 1, 48), 20, True), (0, (5, 7), 3, False), (3, (2,), 150, True)],
+)
+def test_piecewise_linear_codes(
+    plain: int, bins: tuple[int, ...], width: int, bias: bool, dtype: torch.dtype, batch_size: int | None
+) -> None:
+    """A linear layer over codes, looked up rather than multiplied, is that over the codes themselves."""
+
+    def build() -> nn.Module:
+        encoding = PiecewiseLinearEncoding(plain, bins)
+        first = nn.Linear(plain + sum(bins), width, bias=bias)
+        return nn.Sequential(encoding, first, nn.Tanh(), nn.Linear(width, 3)).to(dtype)
+
+    _, y = table(dtype=dtype)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.cat([torch.randn(57, plain, generator=generator), torch.rand(57, len(bins), generator=generator)], 1).to(
+        dtype
+    )
+    x[0, plain:], x[1, plain:] = 0.0, 1.0
+    _, fused = both(
+        build, adam, x, y, loss=nn.MSELoss(), batch_size=batch_size, validation=0.2,
+        rtol=1e-4 if dtype == torch.float32 else 1e-10,
+    )  # fmt: skip
+    fused.model.eval()
+    with torch.no_grad():
+        expected = fused.model(x).numpy()
+    np.testing.assert_allclose(predict(fused.model, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_piecewise_linear_codes_without_a_linear_layer_are_left_to_pytorch() -> None:
+    x, y = torch.rand(30, 2), torch.rand(30, 1)
+    model = nn.Sequential(PiecewiseLinearEncoding(1, [4]), nn.Tanh(), nn.Linear(5, 1))
+    history = plainnet.train(model, x, y, loss=nn.MSELoss(), optimizer=sgd(model.parameters()), epochs=2)
+    assert history.engine == "eager"
+    assert "PiecewiseLinearEncoding is fused only with an nn.Linear" in history.engine_reason
 
 
 def classes(outputs: int) -> torch.Tensor:

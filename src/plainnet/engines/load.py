@@ -60,7 +60,7 @@ class LoadedPlan:
 
     def _memory(self, word: int, fixed_word: int, part: Part) -> None:
         self.hold(word, np.zeros(part.program.size, dtype=self.plan.dtype))
-        self.hold(fixed_word, np.array([*part.program.fixed, 0.0], dtype=self.plan.dtype))
+        self.hold(fixed_word, part.program.fixed_numbers(self.plan.dtype))
 
     def _write_program(self) -> None:
         plan, words = self.plan, self.words

@@ -161,12 +161,13 @@ def part_of(
     """
     lanes = VECTOR_BYTES // flat.values.itemsize
     trains = targets is not None and not only_measures
-    # Predictions are the same to the last bit however many rows are predicted together.
-    is_few = trains and rows < FEW_ROWS
     per_row = _lay(calls, flat, features, 1, targets, only_measures=only_measures, dropout_seed=0).program
+    # Predictions are the same to the last bit however many rows are predicted together.
+    is_few = trains and rows < FEW_ROWS and not per_row.by_features
+    size = max(per_row.size - per_row.fixed_size, 1)
     piece = PIECE_VECTORS * lanes
     shares = trains and not is_few and per_row.splits and rows > piece and rows * len(flat.values) >= SHARED_WORK
-    most = max(LEAST_PART, (SHARED_SIZE if shares else PART_SIZE) // max(per_row.size, 1) // piece * piece)
+    most = max(LEAST_PART, (SHARED_SIZE if shares else PART_SIZE) // size // piece * piece)
     if per_row.needs_whole_batch or is_few:
         most = rows
     n_parts = -(-rows // most)

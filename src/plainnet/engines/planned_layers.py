@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from plainnet.engines.program import Operation, Program, Value
+from plainnet.engines.program import Codes, Operation, Program, Value
 from plainnet.engines.trace import ADD, Call, NotFusible
 from plainnet.kernels import layers as kernels
 from plainnet.kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
+from plainnet.kernels.codes import coded_linear, coded_linear_weights
 from plainnet.kernels.linear import FORWARD, INPUT, WEIGHTS, linear
-from plainnet.networks.layers import Scale
+from plainnet.networks.layers import PiecewiseLinearEncoding, Scale
 
 __all__ = ["LAYERS", "lay"]
+
+#: Numbers in a vector at most, 64 bytes of float32.
+MOST_LANES = 16
+#: Numbers in a table of codes at most: its places are float32, whole up to here.
+MOST_TABLE = 2**24
 
 Planner = Callable[[Program, Value, Any], Value]
 
@@ -24,6 +31,8 @@ def lay(program: Program, calls: list[Call], x: Value) -> Value:
     values = [x]
     for call in calls:
         inputs = [values[i] for i in call.inputs]
+        if type(call.module) is not nn.Linear and any(isinstance(value, Codes) for value in inputs):
+            raise NotFusible("PiecewiseLinearEncoding is fused only with an nn.Linear that follows it")
         if call.module == ADD:
             values.append(_add(program, *inputs))
             continue
@@ -32,6 +41,8 @@ def lay(program: Program, calls: list[Call], x: Value) -> Value:
         if planner is None:
             raise NotFusible(f"{_name(call.module)} has no fused kernel")
         values.append(planner(program, inputs[0], call.module))
+    if isinstance(values[-1], Codes):
+        raise NotFusible("PiecewiseLinearEncoding is fused only with an nn.Linear that follows it")
     return values[-1]
 
 
@@ -62,9 +73,23 @@ def _flatten(program: Program, x: Value, module: nn.Flatten) -> Value:  # noqa: 
     return x
 
 
+def _encoding(program: Program, x: Value, module: PiecewiseLinearEncoding) -> Value:  # noqa: ARG001 - as above
+    if x.features != module.plain + len(module.bins):
+        raise NotFusible(
+            f"PiecewiseLinearEncoding of {module.plain} + {len(module.bins)} features reads {x.features} features"
+        )
+    if not module.bins:
+        return x
+    if x.gradient >= 0:
+        raise NotFusible("PiecewiseLinearEncoding has a layer with weights before it")
+    return Codes(x.place, module.plain + sum(module.bins), plain=module.plain, bins=module.bins)
+
+
 def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
     if x.features != module.in_features:
         raise NotFusible(f"nn.Linear({module.in_features}, …) reads {x.features} features")
+    if isinstance(x, Codes):
+        return _coded_linear(program, x, module)
     x = program.read(x)
     out = program.value(
         module.out_features, needs_gradient=x.gradient >= 0 or program.needs(module.weight, module.bias)
@@ -77,6 +102,30 @@ def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
     program.layer(Operation(linear, (*words, FORWARD)), *back)
     if out.gradient >= 0:
         program.weights.append((Operation(linear, (*words, WEIGHTS)), module.out_features))
+    return out
+
+
+def _coded_linear(program: Program, x: Codes, module: nn.Linear) -> Value:
+    out = program.value(module.out_features, needs_gradient=program.needs(module.weight, module.bias))
+    firsts = itertools.accumulate(x.bins, initial=0)
+    width = -(-module.out_features // MOST_LANES) * MOST_LANES
+    if sum(x.bins) * width > MOST_TABLE:
+        raise NotFusible(f"PiecewiseLinearEncoding of {sum(x.bins)} bins is too large for its tables")
+    words = (
+        x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
+        x.plain, len(x.bins),
+        program.constant([number for pair in zip(x.bins, firsts, strict=False) for number in pair]),
+        program.table(2 * sum(x.bins) * width),
+        program.table((MOST_LANES + 2) * width),
+        program.memory(len(x.bins) * program.lead),
+        program.memory(len(x.bins) * program.lead),
+        out.gradient,
+    )  # fmt: skip
+    program.layer(Operation(coded_linear, words))
+    if out.gradient >= 0:
+        program.weights.append((Operation(coded_linear_weights, words), module.out_features))
+    # The tables are one thread's.
+    program.splits, program.by_features = False, True
     return out
 
 
@@ -208,5 +257,6 @@ LAYERS: dict[type[nn.Module], Planner] = {
     nn.AlphaDropout: _dropout,
     nn.BatchNorm1d: _batch_norm,
     nn.LayerNorm: _layer_norm,
+    PiecewiseLinearEncoding: _encoding,
     Scale: _scale,
 }

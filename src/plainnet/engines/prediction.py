@@ -81,6 +81,7 @@ def _run(part: Part, flat: FlatTensors, code: Any, x: Any, out: Any, first: int,
     held = {
         k.VALID_MEMORY: memory, k.PARAMETERS: flat.values, k.GRADIENTS: memory, k.OPERATIONS: code[0],
         k.OPERATION_CONSTANTS: code[1], k.STATE: state, k.STATE_REALS: state_reals, k.VALID_X: x, k.PREDICTIONS: out,
+        k.VALID_FIXED: part.program.fixed_numbers(x.dtype),
     }  # fmt: skip
     for word, array in held.items():
         words[word] = array.ctypes.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor
 from plainnet.kernels.kernels import compiled
 from plainnet.kernels.state import CONSTANTS, OPERATION
 
-__all__ = ["Operation", "Program", "Value", "table"]
+__all__ = ["Codes", "Operation", "Program", "Value", "table"]
 
 #: Numbers between the starts of two values are a multiple of this: a cache line of float32.
 ALIGNMENT = 16
@@ -47,6 +48,19 @@ class Value:
 
 
 @dataclass
+class Codes(Value):
+    """Piecewise linear codes that are never written down: the next linear layer looks them up.
+
+    Attributes:
+        plain: features passed on.
+        bins: of each coded number.
+    """
+
+    plain: int = 0
+    bins: tuple[int, ...] = ()
+
+
+@dataclass
 class Program:
     """The operations for one part of a batch, and the memory they need.
 
@@ -57,7 +71,9 @@ class Program:
         dropout_seed: seed of the dropout masks.
         evaluates: layers are as in evaluation mode.
         size: numbers of memory reserved so far.
+        fixed_size: those of them that are the same for any number of rows.
         needs_whole_batch: a layer looks at all rows of a batch at once.
+        by_features: a layer wants the rows of a feature as neighbours, however few they are.
         splits: rows can be passed through in pieces by several threads: no layer looks at several at once.
         fixed: constant numbers that kernels read.
         forward: operations in running order.
@@ -71,7 +87,9 @@ class Program:
     dropout_seed: int = 0
     evaluates: bool = False
     size: int = 0
+    fixed_size: int = 0
     needs_whole_batch: bool = False
+    by_features: bool = False
     n_layers: int = 0
     splits: bool = True
     fixed: list[float] = field(default_factory=list)
@@ -84,6 +102,11 @@ class Program:
         place, self.size = self.size, self.size + -(-count // ALIGNMENT) * ALIGNMENT
         return place
 
+    def table(self, count: int) -> int:
+        """Reserve numbers that do not grow with the rows; return their place."""
+        self.fixed_size += -(-count // ALIGNMENT) * ALIGNMENT
+        return self.memory(count)
+
     def constant(self, values: Tensor | Sequence[float]) -> int:
         """Note constant numbers; return their place."""
         place = len(self.fixed)
@@ -91,6 +114,10 @@ class Program:
             np.asarray(values.detach() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
         )
         return place
+
+    def fixed_numbers(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return the constant numbers as kernels read them; never empty."""
+        return np.array([*self.fixed, 0.0], dtype=dtype)
 
     def value(self, features: int, *, needs_gradient: bool) -> Value:
         """Reserve a value, written by the layer whose backward pass is the next entry of ``backward``."""

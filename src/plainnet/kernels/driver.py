@@ -393,7 +393,7 @@ def predict(like, k, r, first, stop):
     m, p, g = numbers_at(unit, k[VALID_MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
     s[FEW], s[LEAD], s[ORDER] = k[IS_FEW], k[VALID_LEAD], 0
-    s[X], s[OUT] = k[VALID_X], k[PREDICTIONS]
+    s[X], s[OUT], s[FIXED] = k[VALID_X], k[PREDICTIONS], k[VALID_FIXED]
     for start in range(first, stop, k[VALID_PART]):
         _set_part(s, m, start, min(k[VALID_PART], stop - start))
         _operate(m, p, g, k, k[VALID_FIRST], k[VALID_STOP], s, d)

@@ -21,7 +21,7 @@ from numba.extending import intrinsic, register_jitable
 
 from plainnet.kernels.kernels import VECTOR_BYTES, WIDE, shift
 
-__all__ = ["lanes_of", "multiply_dots", "multiply_rows", "transpose_block"]
+__all__ = ["WORD", "call_tile", "lanes_in", "lanes_of", "multiply_dots", "multiply_rows", "transpose_block"]
 
 #: Rows and columns of a tile: 16 sums, 4 loads and a multiplier fit 32 registers; 12 and 3 and one fit 16.
 ROWS, COLUMNS = 4, 4 if WIDE else 3
@@ -199,7 +199,7 @@ def _dots_tile(code: _Code, arguments: Any, rows: int, columns: int, lanes: int)
     builder.ret_void()
 
 
-def _call_tile(
+def call_tile(
     write: Callable[..., None], kinds: dict[int, tuple[int, ...]], builder: Any, arguments: Any, name: str
 ) -> None:
     """Call the tile whose number is the first argument; ``kinds`` maps it to the shape to write it for."""
@@ -229,7 +229,7 @@ def transpose_block(typingctx, to, lead, source, offsets):
 
     def codegen(context, builder, signature, arguments):
         to, lead, source, offsets = arguments
-        n = _lanes(to.type.pointee)
+        n = lanes_in(to.type.pointee)
         name = f"plainnet.turn.{to.type.pointee}"
         function = builder.module.globals.get(name)
         if function is None:
@@ -258,7 +258,8 @@ def _write_transposition(code: _Code, arguments: Any, n: int) -> None:
     code.builder.ret_void()
 
 
-def _lanes(number: Any) -> int:
+def lanes_in(number: Any) -> int:
+    """Numbers of an LLVM type in a vector."""
     return VECTOR_BYTES // (4 if isinstance(number, ir.FloatType) else 8)
 
 
@@ -267,7 +268,7 @@ def lanes_of(typingctx, pointer):
     """Numbers of the pointed-to type in a vector."""
 
     def codegen(context, builder, signature, arguments):
-        return WORD(_lanes(arguments[0].type.pointee))
+        return WORD(lanes_in(arguments[0].type.pointee))
 
     return types.int64(pointer), codegen
 
@@ -278,12 +279,12 @@ def _tile_rows(typingctx, kind, c, ldc, a, step_i, step_k, b, ldb, k, begin, bia
     signature = types.void(words[0], c, words[0], c, *words[:2], c, *words[:3], c)
 
     def codegen(context, builder, signature, arguments):
-        lanes = _lanes(arguments[1].type.pointee)
+        lanes = lanes_in(arguments[1].type.pointee)
         kinds = {100 * lanes + 10 * i + j: (i, j, lanes) for i in range(1, ROWS + 1) for j in range(1, COLUMNS + 1)}
         while lanes > 1:  # what is left of a row of C, by halves
             lanes //= 2
             kinds |= {100 * lanes + 10 * i + 1: (i, 1, lanes) for i in range(1, ROWS + 1)}
-        _call_tile(_rows_tile, kinds, builder, arguments, "rows")
+        call_tile(_rows_tile, kinds, builder, arguments, "rows")
         return context.get_dummy_value()
 
     return signature, codegen
@@ -295,9 +296,9 @@ def _tile_dots(typingctx, kind, c, ldc, a, lda, b, ldb, k, begin):
     signature = types.void(words[0], c, words[0], c, words[0], c, *words)
 
     def codegen(context, builder, signature, arguments):
-        lanes = _lanes(arguments[1].type.pointee)
+        lanes = lanes_in(arguments[1].type.pointee)
         kinds = {10 * i + j: (i, j, lanes) for i in range(1, ROWS + 1) for j in range(1, COLUMNS + 1)}
-        _call_tile(_dots_tile, kinds, builder, arguments, "dots")
+        call_tile(_dots_tile, kinds, builder, arguments, "dots")
         return context.get_dummy_value()
 
     return signature, codegen

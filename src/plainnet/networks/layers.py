@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentat
 
 from plainnet.errors import SettingError
 
-__all__ = ["GaussianLoss", "QuantileLoss", "Scale"]
+__all__ = ["GaussianLoss", "PiecewiseLinearEncoding", "QuantileLoss", "Scale"]
 
 
 class Scale(nn.Module):
@@ -38,6 +38,50 @@ class Scale(nn.Module):
     def extra_repr(self) -> str:
         """Show the number of features."""
         return str(len(self.weight))
+
+
+class PiecewiseLinearEncoding(nn.Module):
+    """Code numbers so that a linear layer over the codes is a spline of each: a straight line in each of its bins.
+
+    The number's position in its column, p in [0, 1], is cut in B bins of the same width. The codes of the bins below it are 1,
+    that of its own bin is how far through it is, those above are 0 (Gorishniy, Rubachev and Babenko, "On Embeddings for
+    Numerical Features in Tabular Deep Learning", 2022, arXiv:2203.05556). Where positions are quantiles, the bins are of about
+    the same number of rows each. There is nothing to learn in it.
+
+    Shapes: (N, plain + numbers) to (N, plain + Σ bins).
+
+    Args:
+        plain: features that are passed on as they are; they come first.
+        bins: of each number, at least 1.
+
+    Raises:
+        SettingError: a number of bins is below 1.
+
+    >>> PiecewiseLinearEncoding(1, [4])(torch.tensor([[7.0, 0.625]]))
+    tensor([[7.0000, 1.0000, 1.0000, 0.5000, 0.0000]])
+    """
+
+    lower: Tensor
+    repeats: Tensor
+
+    def __init__(self, plain: int, bins: Sequence[int]) -> None:
+        super().__init__()
+        if plain < 0 or not all(n >= 1 for n in bins):
+            raise SettingError(f"bins are whole numbers from 1, and plain from 0, not {list(bins)!r} and {plain!r}.")
+        self.plain, self.bins = plain, tuple(int(n) for n in bins)
+        whole = [float(j) for n in self.bins for j in range(n)]
+        self.register_buffer("lower", torch.tensor(whole), persistent=False)
+        self.register_buffer("repeats", torch.tensor(self.bins, dtype=torch.int64), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features, and the codes."""
+        places = x[:, self.plain :] * self.repeats
+        codes = (places.repeat_interleave(self.repeats, dim=1) - self.lower).clamp(0, 1)
+        return torch.cat([x[:, : self.plain], codes], dim=1)
+
+    def extra_repr(self) -> str:
+        """Show the features passed on, and the bins."""
+        return f"plain={self.plain}, bins={list(self.bins)}"
 
 
 class _Loss(nn.Module):
