@@ -17,6 +17,7 @@ STAGES = (
     "kernels",
     "engines",
     "training",
+    "packs",
     "storage",
     "estimators",
     "evaluation",

@@ -51,20 +51,22 @@ class FitSettings:
     The values were chosen on real tables, as docs/log.md tells.
 
     Attributes:
-        batch_size: rows in a step. 64 … 1 024, growing with the table: small tables need many steps, large ones speed.
+        members: networks that vote.
+        folds: parts of the rows; each member holds one out, to find its best epoch. 0: none is held out.
+        batch_size: rows in a step. 32 … 1 024, growing with the table: small tables need many steps, large ones speed.
             A tiny table is one batch.
         epochs: passes over the rows.
-        patience: epochs without a new best before stopping: a third of all, so that a network which has long begun to
+        patience: epochs without a new best before a member stops: a third of all, so that a network which has long begun to
             learn by heart is not trained to the end, and one on a plateau still is.
-        validation_share: of the rows, held out to find the best epoch. 0 for a tiny table, where so few rows would
-            say nothing: its network is trained for all epochs.
-        is_tiny: whether the table has at most ``TINY_ROWS`` rows.
+        is_tiny: whether the table has at most ``TINY_ROWS`` rows. So few held-out rows would say nothing: its networks are
+            trained on all rows, for all epochs.
     """
 
+    members: int
+    folds: int
     batch_size: int
     epochs: int
     patience: int
-    validation_share: float
     is_tiny: bool
 
     @classmethod
@@ -72,6 +74,8 @@ class FitSettings:
         cls,
         n_rows: int,
         *,
+        effort: str = "default",
+        members: int | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         patience: int | None = None,
@@ -79,34 +83,83 @@ class FitSettings:
     ) -> FitSettings:
         """Fill in what was left at None.
 
+        Args:
+            n_rows: of the table.
+            effort: 'quick', 'default' or 'best'.
+            members: what the user has chosen, as the next three.
+            batch_size: as above.
+            epochs: as above.
+            patience: as above.
+            validation_share: of the rows, that each member holds out; 0: none.
+
+        Raises:
+            SettingError: there is no such effort.
+
         >>> FitSettings.derive(40_000).batch_size
         512
         """
+        if effort not in EFFORTS:
+            raise SettingError(f"effort is one of {', '.join(map(repr, EFFORTS))}, not {effort!r}.")
+        work = EFFORTS[effort]
         is_tiny = n_rows <= TINY_ROWS
         if validation_share is None:
-            validation_share = 0.0 if is_tiny else VALIDATION_SHARE
+            validation_share = 0.0 if is_tiny else 1 / work.folds
+        folds = max(2, round(1 / validation_share)) if validation_share > 0 else 0
+        if members is None:
+            members = TINY_MEMBERS if is_tiny else work.groups * work.folds
+            # Large tables: what a member learns is surer, and takes longer.
+            while members > work.folds and members * n_rows > work.most_member_rows:
+                members -= work.folds
+        elif 4 <= members < folds:
+            folds = members  # so that each row is held out by one
         if batch_size is None:
-            steps = (TINY_ROWS, 1024, 8192, 30_000, 100_000)
-            sizes = (TINY_ROWS, 64, 128, 256, 512, 1024)
-            batch_size = next((size for most, size in zip(steps, sizes, strict=False) if n_rows <= most), sizes[-1])
+            batch_size = next((size for most, size in BATCH_SIZES if n_rows <= most), LARGEST_BATCH)
         if epochs is None:
-            steps_an_epoch = max(1, round(n_rows * (1 - validation_share) / batch_size))
-            epochs = min(max(round(STEPS / steps_an_epoch), LEAST_EPOCHS), MOST_EPOCHS)
+            epochs = round(work.visits / n_rows)
+            epochs = min(max(epochs, work.least_epochs), work.most_epochs)
         return cls(
+            members=members,
+            folds=folds,
             batch_size=batch_size,
             epochs=epochs,
             patience=patience or max(LEAST_PATIENCE, epochs // 3),
-            validation_share=validation_share,
             is_tiny=is_tiny,
         )
 
 
-#: Rows up to which a table is trained as one batch, without validation rows.
+@dataclass(frozen=True)
+class Effort:
+    """What a fit may cost.
+
+    Attributes:
+        groups: of members; those of a group hold out one fold each.
+        folds: in how many the rows are dealt.
+        visits: of rows by each member: epochs times rows.
+        least_epochs, most_epochs: the bounds of the epochs.
+        most_member_rows: rows times members, above which there are fewer groups.
+    """
+
+    groups: int
+    folds: int
+    visits: int
+    least_epochs: int
+    most_epochs: int
+    most_member_rows: int
+
+
+#: Eight folds: each member still learns from seven eighths of the rows, and two groups are 16 members, more than which
+#: gain little.
+EFFORTS = {
+    "quick": Effort(groups=1, folds=4, visits=150_000, least_epochs=6, most_epochs=30, most_member_rows=10**6),
+    "default": Effort(groups=2, folds=8, visits=300_000, least_epochs=10, most_epochs=40, most_member_rows=10**6),
+    "best": Effort(groups=4, folds=8, visits=600_000, least_epochs=20, most_epochs=80, most_member_rows=10**7),
+}
+#: Rows up to which a table is trained as one batch, without validation rows, and how many networks then vote.
 TINY_ROWS = 64
-#: Share of the rows held out to find the best epoch.
+TINY_MEMBERS = 4
+#: (rows up to which, rows of a batch), and the rows of a batch beyond.
+BATCH_SIZES = ((TINY_ROWS, TINY_ROWS), (1500, 64), (6000, 128), (25_000, 256), (100_000, 512))
+LARGEST_BATCH = 1024
+LEAST_PATIENCE = 8
+#: Share of the rows held out by a run whose rows are split by groups or time.
 VALIDATION_SHARE = 0.15
-#: Steps of a fit, and the bounds of its epochs.
-STEPS = 4000
-LEAST_EPOCHS = 8
-MOST_EPOCHS = 200
-LEAST_PATIENCE = 16

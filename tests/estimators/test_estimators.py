@@ -53,14 +53,17 @@ def test_it_learns(table, classifier, regressor) -> None:
     np.testing.assert_allclose(classifier.predict_proba(table).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_network_is_a_plain_sequential_that_can_be_used_alone(table, classifier) -> None:
+@pytest.mark.parametrize("members", [1, None])
+def test_the_network_is_a_plain_module_that_can_be_used_alone(table, members) -> None:
     from plainnet.tables.encode import encode
 
-    assert type(classifier.network_) is torch.nn.Sequential
+    classifier = NetClassifier(members=members, **SMALL).fit(table, "rich")
+    assert (type(classifier.network_) is torch.nn.Sequential) is (members == 1)
+    assert all(type(member.network) is torch.nn.Sequential for member in classifier.members_)
     x, _ = encode(classifier.schema_, table)
     with torch.no_grad():
         expected = classifier.network_.eval()(torch.from_numpy(x)).softmax(dim=1)
-    np.testing.assert_allclose(classifier.predict_proba(table), expected, rtol=1e-5)
+    np.testing.assert_allclose(classifier.predict_proba(table), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_every_kind_of_table_gives_the_same_predictions(table, classifier, tmp_path) -> None:
@@ -248,7 +251,7 @@ def test_the_header_is_readable_json(classifier, tmp_path) -> None:
     data = (tmp_path / "m").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     content = json.loads(header["__metadata__"]["plainnet"])
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert content["target"]["classes"] == ["no", "yes"]
 
 
@@ -261,7 +264,7 @@ def damaged(data: bytes, change: dict) -> bytes:
         place = content
         *parents, last = path.split(".")
         for parent in parents:
-            place = place[parent]
+            place = place[int(parent) if parent.isdigit() else parent]
         place[last] = value
     header["__metadata__"]["plainnet"] = json.dumps(content)
     text = json.dumps(header).encode()
@@ -282,9 +285,12 @@ def damaged(data: bytes, change: dict) -> bytes:
         ),
         (lambda data: damaged(data, {"format": 99}), "has format 99.*pip install --upgrade plainnet"),
         (lambda data: damaged(data, {"format": "one"}), "no format number"),
-        (lambda data: damaged(data, {"network.hidden": [16, 16]}), "weights do not fit"),
-        (lambda data: damaged(data, {"network.hidden": [10**9]}), "more than 268,435,456 weights"),
-        (lambda data: damaged(data, {"network.n_in": 3}), "does not fit its schema"),
+        (lambda data: damaged(data, {"members.0.network.hidden": [16, 16]}), "weights do not fit"),
+        (lambda data: damaged(data, {"members.0.network.hidden": [10**9]}), "more than 268,435,456 weights"),
+        (lambda data: damaged(data, {"members.0.network.n_in": 30}), "do not fit its schema"),
+        (lambda data: damaged(data, {"members.0.weight": 3.0}), "not shares of 1"),
+        (lambda data: damaged(data, {"members": []}), "not shares of 1"),
+        (lambda data: damaged(data, {"members.0.network.bins": [10**9]}), "more than 268,435,456 weights|do not fit"),
         (lambda data: damaged(data, {"estimator": "os.system"}), "damaged"),
         (lambda data: damaged(data, {"schema": []}), "damaged"),
         (
@@ -410,11 +416,10 @@ def test_held_out_rows_keep_their_weights() -> None:
     """
     rng = np.random.RandomState(0)
     X, y = rng.randn(400, 3), rng.choice(["p", "q"], 400)
-    settings = {"hidden": (8,), "epochs": 30}
+    settings = {"hidden": (8,), "epochs": 30, "patience": 30, "members": 1}
     by_row = NetClassifier(**settings).fit(X, y, sample_weight=np.where(y == "p", 50.0, 1.0))
     by_class = NetClassifier(**settings, class_weight={"p": 50, "q": 1}).fit(X, y)
     np.testing.assert_allclose(by_row.history_.validation_losses, by_class.history_.validation_losses, rtol=0.02)
-    assert by_row.history_.best_epoch == by_class.history_.best_epoch
 
 
 def test_decimals_are_no_classes() -> None:
@@ -450,4 +455,5 @@ def test_infinity_is_missing_in_an_array_as_in_a_frame() -> None:
     array = NetRegressor(**SMALL).fit(X, y)
     frame = NetRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1]}, y)
     assert array.schema_.columns[0].missing == frame.schema_.columns[0].missing == 1
-    np.testing.assert_array_equal(array.network_[0].weight.detach(), frame.network_[0].weight.detach())
+    ours, theirs = array.network_.state_dict(), frame.network_.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

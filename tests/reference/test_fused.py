@@ -122,7 +122,7 @@ def test_piecewise_linear_codes(
     """A linear layer over codes, looked up rather than multiplied, is that over the codes themselves."""
 
     def build() -> nn.Module:
-        encoding = PiecewiseLinearEncoding(plain, bins)
+        encoding = PiecewiseLinearEncoding(plain, bins, scale=0.5 if bias else 1.0)
         first = nn.Linear(plain + sum(bins), width, bias=bias)
         return nn.Sequential(encoding, first, nn.Tanh(), nn.Linear(width, 3)).to(dtype)
 

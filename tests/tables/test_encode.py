@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from plainnet import ColumnsChangedError, Schema
-from plainnet.tables.encode import encode, feature_names
+from plainnet.tables.bins import find_knots
+from plainnet.tables.encode import encode, feature_names, position_bins
 from tests.helpers import people
 
 
@@ -23,14 +24,36 @@ def test_numbers_are_scaled_by_median_and_quartiles_and_clipped() -> None:
 def test_a_missing_number_is_the_median_and_says_so() -> None:
     schema = Schema.learn(pl.DataFrame({"x": [1.0, 2.0, None, 4.0]}))
     x, unseen = encode(schema, pl.DataFrame({"x": [2.0, None]}))
-    assert feature_names(schema) == ["x", "x (missing)"]
-    assert x.tolist() == [[0, 0], [0, 1]]
+    assert feature_names(schema) == ["x", "x (missing)", "x: position"]
+    assert x.tolist() == [[0, 0, 0.5], [0, 1, 0.5]]
     assert unseen == {}
 
 
 def test_a_number_missing_only_at_prediction_is_the_median() -> None:
     schema = Schema.learn(pl.DataFrame({"x": [1.0, 2.0, 3.0]}))
-    assert encode(schema, pl.DataFrame({"x": [None, 2.0]}, schema={"x": pl.Float64}))[0].tolist() == [[0], [0]]
+    assert encode(schema, pl.DataFrame({"x": [None, 2.0]}, schema={"x": pl.Float64}))[0].tolist() == [
+        [0, 0.5],
+        [0, 0.5],
+    ]
+
+
+def test_positions_count_bins_of_about_the_same_number_of_rows_none_of_them_one_value() -> None:
+    rng = np.random.default_rng(0)
+    gain = np.where(rng.random(5000) < 0.9, 0.0, rng.exponential(1000, 5000))
+    schema = Schema.learn(pl.DataFrame({"gain": gain, "flag": rng.integers(0, 2, 5000)}))
+    knots = np.array(schema.columns[0].spread.knots)
+    assert position_bins(schema) == (64,)
+    assert np.count_nonzero(knots == 0) == 1
+    rows = np.histogram(gain[gain > 0], knots[1:])[0]
+    assert rows.max() <= 3 * np.median(rows)
+    places = encode(schema, pl.DataFrame({"gain": [-5.0, 0.0, knots[32], 1e9, None], "flag": [0] * 5}))[0][:, -1]
+    np.testing.assert_allclose(places, [0, 0, 0.5, 1, 0], atol=1e-6)
+
+
+def test_rows_that_weigh_twice_move_the_knots_like_rows_that_are_there_twice() -> None:
+    values = np.random.default_rng(1).normal(size=300)
+    weight = np.where(values > 0, 2.0, 1.0)
+    assert find_knots(values, weight) == pytest.approx(find_knots(np.repeat(values, weight.astype(int))))
 
 
 def test_categories_are_one_hot_and_unseen_levels_are_counted() -> None:
@@ -121,6 +144,6 @@ def test_any_text_is_encoded_with_at_most_one_level_a_row(values) -> None:
     schema = Schema.learn(frame, kinds=kinds | {"y": "number"})
     x, unseen = encode(schema, frame)
     assert unseen == {}
-    levels = x[:, :-1]
+    levels = x[:, : -1 - len(position_bins(schema))]
     assert np.isin(levels, (0, 1)).all()
     assert (levels.sum(axis=1) <= 1).all()

@@ -3,6 +3,7 @@
 import copy
 import signal
 import threading
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -128,3 +129,21 @@ def test_ctrl_c_ends_all_and_keeps_what_they_reached() -> None:
     assert len(histories[0]) > 100
     assert len(histories[-1]) == 0
     assert not torch.equal(before["0.weight"], trials[0].model[0].weight)
+
+
+def test_a_time_limit_ends_all_and_says_so() -> None:
+    x, y = torch.randn(2000, 20), torch.randn(2000, 1)
+    trials = []
+    for seed in range(4):
+        model = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 1))
+        trials.append(Trial(model, torch.optim.Adam(model.parameters()), seed=seed))
+    started = perf_counter()
+    histories = train_many(
+        trials, x, y, loss=nn.MSELoss(), epochs=10**6, batch_size=10, threads=2, time_limit=1.0, progress=False,
+        engine="fused",
+    )  # fmt: skip
+    assert perf_counter() - started < 60
+    assert [history.stopped_by for history in histories] == ["time"] * 4
+    assert [len(history) > 0 for history in histories] == [True, True, False, False]
+    with pytest.raises(SettingError, match="time_limit"):
+        train_many(trials, x, y, loss=nn.MSELoss(), epochs=1, time_limit=0)

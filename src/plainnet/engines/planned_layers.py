@@ -82,7 +82,7 @@ def _encoding(program: Program, x: Value, module: PiecewiseLinearEncoding) -> Va
         return x
     if x.gradient >= 0:
         raise NotFusible("PiecewiseLinearEncoding has a layer with weights before it")
-    return Codes(x.place, module.plain + sum(module.bins), plain=module.plain, bins=module.bins)
+    return Codes(x.place, module.plain + sum(module.bins), plain=module.plain, bins=module.bins, scale=module.scale)
 
 
 def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
@@ -121,9 +121,9 @@ def _coded_linear(program: Program, x: Codes, module: nn.Linear) -> Value:
         program.memory(len(x.bins) * program.lead),
         out.gradient,
     )  # fmt: skip
-    program.layer(Operation(coded_linear, words))
+    program.layer(Operation(coded_linear, words, (x.scale,)))
     if out.gradient >= 0:
-        program.weights.append((Operation(coded_linear_weights, words), module.out_features))
+        program.weights.append((Operation(coded_linear_weights, words, (x.scale,)), module.out_features))
     # The tables are one thread's.
     program.splits, program.by_features = False, True
     return out

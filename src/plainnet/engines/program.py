@@ -54,10 +54,12 @@ class Codes(Value):
     Attributes:
         plain: features passed on.
         bins: of each coded number.
+        scale: what a code of 1 is.
     """
 
     plain: int = 0
     bins: tuple[int, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass

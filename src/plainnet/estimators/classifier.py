@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import nn
 
+from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
@@ -21,19 +23,28 @@ __all__ = ["NetClassifier"]
 
 
 class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
-    """Predict classes of any number and type with a plain network.
+    """Predict classes of any number and type with plain networks that vote.
 
     Args:
-        hidden: width of each hidden layer; () is a linear model.
+        effort: 'quick', 'default' or 'best': how many members, and how long each learns.
+        members: networks that vote; None: by the effort and the number of rows, 16 for most tables; 1: a single plain network.
+        time_limit: seconds for the training, after which it ends with what is there; None: no limit.
+        hidden: width of each hidden layer, () for a linear model; None: each group of members has its own.
         activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'.
-        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
-        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine.
-        weight_decay: of AdamW, on weights, not on biases.
+        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1); None: each group's own.
+        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine;
+            None: each group's own.
+        weight_decay: of AdamW, on weights, not on biases; None: each group's own.
         batch_size: rows in a step; None: 64 … 1 024, by the number of rows.
         epochs: passes over the rows; None: by the number of rows.
-        patience: epochs without a new best validation loss before stopping; None: a third of the epochs, at least 16.
-            The network keeps the weights of its best epoch.
-        validation_fraction: share of the rows held out to find the best epoch; None: 0.15, or 0 for at most 64 rows.
+        patience: epochs without a new best validation loss before a member stops; None: a third of the epochs, at least 8.
+            Each member keeps the weights of its best epoch.
+        validation_fraction: share of the rows that each member holds out to find its best epoch; None: an eighth, or 0 for at
+            most 64 rows.
+        network: your own network, a function of (inputs, outputs), such as
+            ``lambda n_in, n_out: nn.Sequential(nn.Linear(n_in, 32), nn.ReLU(), nn.Linear(32, n_out))``.
+        loss: your own loss, such as ``nn.HuberLoss()``; None: cross-entropy.
+        optimizer: your own optimizer, a function of the parameters, such as ``lambda p: torch.optim.SGD(p, lr=0.1)``.
         kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
         class_weight: None, 'balanced', or {class: weight}.
         random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
@@ -42,9 +53,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: (C,) the classes, sorted, of the type they came in.
-        network_: the trained ``nn.Sequential``: encoded features -> C logits.
+        members_: the networks, each with the rows it held out, its score on them, its weight in the vote and its history.
+        out_of_fold_: (N, C) probabilities of the training rows, each by members that did not train on it; None without folds.
+        network_: the trained ``nn.Module``: encoded features -> C logits; an ``nn.Sequential`` where there is one member.
         schema_: what each column is, and why.
-        history_: the loss of every epoch.
+        history_: the loss of every epoch, the mean of the members'.
         n_features_in_: columns of the table.
         feature_names_in_: their names, where the table had names.
 
@@ -58,15 +71,21 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        hidden: Sequence[int] = (256, 256, 256),
+        effort: str = "default",
+        members: int | None = None,
+        time_limit: float | None = None,
+        hidden: Sequence[int] | None = None,
         activation: str = "silu",
-        dropout: float = 0.05,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.02,
+        dropout: float | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
+        network: Callable[[int, int], nn.Module] | None = None,
+        loss: Loss | None = None,
+        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -74,6 +93,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         verbose: bool = False,
     ) -> None:
         super().__init__(
+            effort=effort,
+            members=members,
+            time_limit=time_limit,
             hidden=hidden,
             activation=activation,
             dropout=dropout,
@@ -83,6 +105,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             epochs=epochs,
             patience=patience,
             validation_fraction=validation_fraction,
+            network=network,
+            loss=loss,
+            optimizer=optimizer,
             kinds=kinds,
             random_state=random_state,
             device=device,
@@ -117,13 +142,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, (N,), of the type of ``classes_``."""
-        return self.target_.decode(self._outputs(X)) if hasattr(self, "target_") else self._outputs(X)
+        return np.asarray(self.classes_[self._joint(X).argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the probability of each class, float32 of shape (N, C), in the order of ``classes_``."""
-        logits = self._outputs(X)
-        powers: npt.NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return self._joint(X).astype(np.float32)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on a table.
@@ -161,6 +184,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                 f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes."
             )
         return target
+
+    def _decoded(self, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return joint
 
     def _loss(self) -> nn.Module:
         return nn.CrossEntropyLoss()

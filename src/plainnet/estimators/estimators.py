@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import narwhals as nw
 import numpy as np
@@ -22,25 +19,22 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
-from plainnet.engines.job import Epochs
-from plainnet.engines.prediction import predict
-from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.engines.job import Loss
+from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.inputs import read_series, row_weights
-from plainnet.networks.networks import Shape, parameter_groups
-from plainnet.settings import EarlyStopping, FitSettings
-from plainnet.storage.storage import plain, write_model
-from plainnet.tables.encode import encode
+from plainnet.estimators.options import check_options, model_content, widths
+from plainnet.networks.networks import Shape, Vote
+from plainnet.packs.members import Member, Recipe, draw_recipes
+from plainnet.packs.packs import Pack, PackData, adamw, join_histories, pass_over, predict_members, train_pack
+from plainnet.settings import FitSettings
+from plainnet.storage.storage import write_model
+from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
-from plainnet.tables.split import split_rows
 from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
 from plainnet.tables.target import ClassTarget, NumberTarget
-from plainnet.training.checks import check_number
 from plainnet.training.devices import choose_device
 from plainnet.training.history import History
-from plainnet.training.schedules import warmup_cosine
-from plainnet.training.training import train
-from plainnet.versions import versions
 
 __all__ = ["NetEstimator"]
 
@@ -53,20 +47,29 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        hidden: Sequence[int] = (256, 256, 256),
+        effort: str = "default",
+        members: int | None = None,
+        time_limit: float | None = None,
+        hidden: Sequence[int] | None = None,
         activation: str = "silu",
-        dropout: float = 0.05,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.02,
+        dropout: float | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
         patience: int | None = None,
         validation_fraction: float | None = None,
+        network: Callable[[int, int], nn.Module] | None = None,
+        loss: Loss | None = None,
+        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         verbose: bool = False,
     ) -> None:
+        self.effort = effort
+        self.members = members
+        self.time_limit = time_limit
         self.hidden = hidden
         self.activation = activation
         self.dropout = dropout
@@ -76,6 +79,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.patience = patience
         self.validation_fraction = validation_fraction
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
         self.kinds = kinds
         self.random_state = random_state
         self.device = device
@@ -85,6 +91,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     _check_y: Callable[[Any], Array]
     _learn_target: Callable[[Array, Array | None], ClassTarget | NumberTarget]
     _loss: Callable[[], nn.Module]
+    _decoded: Callable[[npt.NDArray[np.float64]], Array]
 
     # Fitting.
 
@@ -107,49 +114,46 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         Raises:
             TableError, SettingError, ValueError: the table or a setting cannot be used; the message says why.
         """
-        self._check_settings()
-        table, y, weight = self._training_rows(X, y, sample_weight)
+        check_options(self)
+        table, y, weight, there = self._training_rows(X, y, sample_weight)
         if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
             table.height,
+            effort=self.effort,
+            members=self.members,
             batch_size=self.batch_size,
             epochs=self.epochs,
             patience=self.patience,
             validation_share=0.0 if validation is not None else self.validation_fraction,
         )
-        valid_table, valid_y, valid_weight = None, None, None
         if settings.is_tiny:
             table, y, weight = merge_repeated_rows(table, y, np.ones(len(y)) if weight is None else weight)
-        if validation is not None:
-            valid_table, valid_y = self._table_and_y(*validation, reset=False)
-        elif settings.validation_share > 0:
-            stratify = y if self.__sklearn_tags__().classifier_tags is not None else None
-            kept, held_out = split_rows(len(y), settings.validation_share, seed=seed, stratify=stratify)
-            valid_table, valid_y = table[held_out], y[held_out]
-            if weight is not None:
-                weight, valid_weight = weight[kept], weight[held_out]
-            table, y = table[kept], y[kept]
-
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
         self.target_ = self._learn_target(y, weight)
-        x, _ = encode(self.schema_, table)
-        held: tuple[torch.Tensor, ...] | None = None
-        if valid_table is not None and valid_y is not None:
+        held = None
+        if validation is not None:
+            valid_table, valid_y = self._table_and_y(*validation, reset=False)
             valid_x, _ = encode(self.schema_, valid_table)
-            held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)))
-            joint = self._joint_weight(valid_y, valid_weight)
-            if joint is not None:
-                held = (*held, torch.from_numpy(joint))
-        self._train(x, self.target_.encode(y), self._joint_weight(y, weight), held, settings, seed)
+            valid_weight = self._joint_weight(valid_y, None)
+            held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)), valid_weight)
+        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
+        self.keep_members(pack.members)
+        self.out_of_fold_ = None
+        if pack.out_of_fold is not None:
+            self.out_of_fold_ = self._decoded(pack.out_of_fold)
+            if there is not None:
+                aligned = np.full((len(there), *self.out_of_fold_.shape[1:]), np.nan)
+                aligned[there] = self.out_of_fold_
+                self.out_of_fold_ = aligned
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Go on training with one pass over further rows, at a constant learning rate.
 
         The columns (their kinds, levels and quantiles) and the target's scale are learnt from the first call's rows, or
-        from an earlier ``fit``.
+        from an earlier ``fit``. What begins here is one network; a pack that ``fit`` trained goes on with all its members.
 
         Args:
             X: N rows, as for ``fit``.
@@ -159,80 +163,106 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         Returns:
             The estimator itself.
         """
-        self._check_settings()
-        is_first = not hasattr(self, "network_")
-        table, y, weight = self._training_rows(X, y, sample_weight, reset=is_first)
-        settings = FitSettings.derive(table.height, batch_size=self.batch_size, epochs=1, validation_share=0.0)
+        check_options(self)
+        is_first = not hasattr(self, "members_")
+        table, y, weight, _ = self._training_rows(X, y, sample_weight, reset=is_first)
+        settings = FitSettings.derive(
+            table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0
+        )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if is_first:
             self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
             self.target_ = self._learn_target(y, weight)
-        x, _ = encode(self.schema_, table)
         with self._seeded(seed):
             if is_first:
-                self._build(x.shape[1])
-            if not hasattr(self, "_optimizer"):
-                self._optimizer = self._new_optimizer()
-                self.history_ = History("", "")
-            passed = len(self.history_)
-            history = self._run(
-                x, self.target_.encode(y), self._joint_weight(y, weight), settings, seed + passed,
-                optimizer=self._optimizer,
-            )  # fmt: skip
-        history.epochs = Epochs(
-            [*self.history_.epochs, *(replace(epoch, index=epoch.index + passed) for epoch in history.epochs)]
-        )
-        self.history_ = history
+                recipe = self._recipes(settings, seed)[0]
+                empty = np.zeros(0, dtype=np.int64)
+                self.keep_members([Member(self._build(recipe), empty, 1.0, float("nan"), History("", ""), recipe)])
+            if not hasattr(self, "_optimizers"):
+                self._optimizers = [self._optimize(member.network, member.recipe) for member in self.members_]
+                for member in self.members_:
+                    member.history = History("", "")
+            data = self._data(table, y, self._joint_weight(y, weight))
+            for member, optimizer in zip(self.members_, self._optimizers, strict=True):
+                pass_over(
+                    member, optimizer, data, loss=self._own_loss(), batch_size=settings.batch_size, seed=seed,
+                    device=self._device(), engine=self._engine(), progress=self.verbose,
+                )  # fmt: skip
+        self.out_of_fold_ = None
+        self.history_ = join_histories(self.members_)
         return self
 
     def _train(
-        self, x: Array, y: Array, weight: Array | None, held: tuple[Any, ...] | None, settings: FitSettings, seed: int
-    ) -> None:
+        self,
+        table: pl.DataFrame,
+        y: Array,
+        weight: Array | None,
+        held: tuple[torch.Tensor, torch.Tensor, Array | None] | None,
+        settings: FitSettings,
+        seed: int,
+    ) -> Pack:
         with self._seeded(seed):
-            self._build(x.shape[1])
-            optimizer = self._new_optimizer()
-            batches = -(-len(x) // min(settings.batch_size, len(x)))
-            schedule = partial(warmup_cosine, n_steps=settings.epochs * batches)
-            self.history_ = self._run(
-                x, y, weight, settings, seed,
-                optimizer=optimizer,
-                validation=held,
-                scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, schedule),
-                scheduler_every="step",
-                stopping=EarlyStopping(patience=settings.patience) if held is not None else None,
-            )  # fmt: skip
-        self.__dict__.pop("_optimizer", None)  # a partial_fit that follows starts afresh
+            return train_pack(
+                self._data(table, y, weight, held),
+                self._recipes(settings, seed),
+                settings,
+                loss=self._own_loss(),
+                build=self._build,
+                optimize=self._optimize,
+                device=self._device(),
+                engine=self._engine(),
+                time_limit=self.time_limit,
+                progress=self.verbose,
+            )
 
-    def _run(
-        self, x: Array, y: Array, weight: Array | None, settings: FitSettings, seed: int, **options: Any
-    ) -> History:
-        x_tensor = torch.from_numpy(x)
-        on_cpu = choose_device(self.device, self.network_, x_tensor).type == "cpu"
-        return train(
-            self.network_,
-            x_tensor,
-            torch.from_numpy(y),
-            loss=self._loss(),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            sample_weight=weight,
-            clip_grad_norm=1.0,
-            device=self.device,
-            # 'auto' is eager until the fused engine is compiled, and the same seed has to give the same network.
-            engine="fused" if on_cpu else "auto",
-            seed=seed,
-            progress=self.verbose,
-            **options,
-        )
+    def _data(
+        self,
+        table: pl.DataFrame,
+        y: Array,
+        weight: Array | None,
+        held: tuple[torch.Tensor, torch.Tensor, Array | None] | None = None,
+    ) -> PackData:
+        x, _ = encode(self.schema_, table)
+        target = self.target_
+        return PackData(torch.from_numpy(x), torch.from_numpy(target.encode(y)), target.opinions, weight, held)
 
-    def _build(self, n_in: int) -> None:
-        self.shape_ = Shape(n_in, self.target_.n_outputs, self._widths(), self.activation, self.dropout)
-        self.network_ = self.shape_.build()
+    def _own_loss(self) -> Loss:
+        return self._loss() if self.loss is None else self.loss
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        # β₂ = 0.95: with 0.999 RealMLP's error is 2 % (classes) to 23 % (numbers) higher; arXiv:2407.04491, table B.1.
-        groups = parameter_groups(self.network_, self.weight_decay)
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.95))
+    def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
+        bins = position_bins(self.schema_)
+        shape = Shape(len(feature_names(self.schema_)), self.target_.n_outputs, activation=self.activation, bins=bins)
+        return draw_recipes(
+            settings, shape, is_class=isinstance(self.target_, ClassTarget), seed=seed,
+            hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
+        )  # fmt: skip
+
+    def _build(self, recipe: Recipe) -> nn.Module:
+        return recipe.shape.build(self.network)
+
+    def _optimize(self, network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        return adamw(network, recipe) if self.optimizer is None else self.optimizer(network.parameters())
+
+    def _engine(self) -> Literal["auto", "fused"]:
+        """Return the engine: 'auto' is eager until the fused one is compiled, and the same seed has to give the same network."""
+        return "auto" if self._is_own or self._device() != "cpu" else "fused"
+
+    @property
+    def _is_own(self) -> bool:
+        return self.network is not None or self.loss is not None or self.optimizer is not None
+
+    def _device(self) -> str:
+        """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""
+        return "cpu" if self.device == "auto" and not self._is_own else str(choose_device(self.device))
+
+    def keep_members(self, members: list[Member]) -> None:
+        """Make networks the fitted ones: for readers of model files."""
+        self.members_ = members
+        networks, weights = [member.network for member in members], [member.weight for member in members]
+        is_class = isinstance(self.target_, ClassTarget)
+        self.network_ = networks[0] if len(members) == 1 else Vote(networks, weights, is_class=is_class)
+        self.history_ = join_histories(members)
+        self.__dict__.pop("_optimizers", None)  # a partial_fit that follows starts afresh
 
     @contextlib.contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
@@ -245,17 +275,17 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _training_rows(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
-    ) -> tuple[pl.DataFrame, Array, Array | None]:
-        """Read the table, the targets and the weights; rows of weight 0 are as if not there."""
+    ) -> tuple[pl.DataFrame, Array, Array | None, npt.NDArray[np.bool_] | None]:
+        """Read the table, the targets and the weights; rows of weight 0 are as if not there: the last value says which are."""
         is_named = isinstance(y, str) and is_table(X)
         X = read_table(X) if is_named else X
         known = rows_with_target(X, y) if is_named else None
         table, y = self._table_and_y(X, y, reset=reset)
         if sample_weight is None:
-            return table, y, None
+            return table, y, None, None
         weight = row_weights(sample_weight, len(y), known)
         there = weight > 0
-        return table.filter(there), y[there], weight[there]
+        return table.filter(there), y[there], weight[there], there
 
     def _table_and_y(self, X: Any, y: Any, *, reset: bool) -> tuple[pl.DataFrame, Array]:
         if y is None:
@@ -318,30 +348,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             return class_weight if weight is None else weight
         return weight * class_weight
 
-    def _check_settings(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("weight_decay", self.weight_decay, least=0)
-        check_number("batch_size", self.batch_size, whole=True, least=1)
-        check_number("epochs", self.epochs, whole=True, least=1)
-        check_number("patience", self.patience, whole=True, least=1)
-        share = self.validation_fraction
-        if share is not None and not 0 <= share < 1:
-            raise SettingError(f"validation_fraction is at least 0 and below 1, or None, not {share!r}.")
-        Shape(1, 1, self._widths(), self.activation, self.dropout)
-
-    def _widths(self) -> tuple[int, ...]:
-        """Return the widths of the hidden layers as Python's own numbers: a search may bring NumPy's."""
-        try:
-            return tuple(operator.index(width) for width in self.hidden)
-        except TypeError as error:
-            raise SettingError(
-                f"hidden holds the widths of the hidden layers, such as (64, 64), not {self.hidden!r}."
-            ) from error
-
     # Predicting.
 
-    def _outputs(self, X: Any) -> npt.NDArray[np.float32]:
-        """Return the network's outputs, (N, outputs)."""
+    def _joint(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return the vote of the members, (N, outputs): probabilities, or standardised numbers."""
         check_is_fitted(self)
         x, unseen = encode(self.schema_, self._table(X, reset=False))
         if unseen:
@@ -351,7 +361,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 DataWarning,
                 stacklevel=3,
             )
-        return predict(self.network_, torch.from_numpy(x))
+        return predict_members(self.members_, torch.from_numpy(x), self.target_.opinions)
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Take the target out of a table where y names its column."""
@@ -367,24 +377,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             RunError: the file cannot be written.
+            SettingError: the network is one of your own.
         """
         check_is_fitted(self)
-        settings = {
-            name: plain(value)
-            for name, value in self.get_params(deep=False).items()
-            if name not in ("random_state", "verbose")
-        }
-        settings["hidden"] = list(self.shape_.hidden)
-        content = {
-            "estimator": type(self).__name__,
-            "settings": settings,
-            "network": self.shape_.to_json(),
-            "target": self.target_.to_json(),
-            "has_column_names": hasattr(self, "feature_names_in_"),
-            "schema": self.schema_.to_json(),
-            "versions": versions(),
-        }
-        write_model(path, content, self.network_.state_dict())
+        write_model(path, *model_content(self))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,10 +13,12 @@ from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.networks import Shape
+from plainnet.packs.members import Member, Recipe
 from plainnet.storage.storage import read_model
-from plainnet.tables.encode import feature_names
+from plainnet.tables.encode import feature_names, position_bins
 from plainnet.tables.schema import Schema
 from plainnet.tables.target import ClassTarget, target_from_json
+from plainnet.training.history import History
 
 __all__ = ["load"]
 
@@ -24,6 +26,13 @@ ESTIMATORS: dict[str, type[NetClassifier | NetRegressor]] = {
     "NetClassifier": NetClassifier,
     "NetRegressor": NetRegressor,
 }
+
+
+#: Settings of format 1 that are there still.
+FORMAT_1_SETTINGS = (
+    "hidden", "activation", "dropout", "learning_rate", "weight_decay", "batch_size", "epochs", "patience", "validation_fraction", "kinds",
+    "class_weight", "device",
+)  # fmt: skip
 
 
 def load(path: str | Path) -> NetClassifier | NetRegressor:
@@ -52,27 +61,25 @@ def load(path: str | Path) -> NetClassifier | NetRegressor:
 
 
 def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifier | NetRegressor:
-    settings = dict(content["settings"]) | {"hidden": tuple(content["settings"]["hidden"])}
+    if content["format"] == 1:  # one network, whose numbers were not coded in bins
+        shape = Shape.from_json(content["network"])
+        settings = {name: value for name, value in content["settings"].items() if name in FORMAT_1_SETTINGS}
+        entries = [{"network": shape.to_json(), "weight": 1.0, "score": None}]
+        tensors = {f"0.{name}": tensor for name, tensor in tensors.items()}
+    else:
+        settings, entries = dict(content["settings"]), content["members"]
+    if settings["hidden"] is not None:
+        settings["hidden"] = tuple(settings["hidden"])
     for name in ("kinds", "class_weight"):
         if isinstance(settings.get(name), list):
             settings[name] = dict(settings[name])
     estimator = ESTIMATORS[content["estimator"]](**settings)
     estimator.schema_ = Schema.from_json(content["schema"])
     estimator.target_ = target_from_json(content["target"])
-    estimator.shape_ = Shape.from_json(content["network"])
     if isinstance(estimator.target_, ClassTarget) is not isinstance(estimator, NetClassifier):
         raise ValueError("its target is not what its estimator predicts")
-    if (
-        estimator.shape_.n_in != len(feature_names(estimator.schema_))
-        or estimator.shape_.n_out != estimator.target_.n_outputs
-    ):
-        raise ValueError("its network does not fit its schema or its target")
-    # Compared before the network is built: a header cannot make us allocate what the file does not hold.
-    if sum(tensor.numel() for tensor in tensors.values()) != _n_weights(estimator.shape_):
-        raise ValueError("its weights do not fit its network")
-    estimator.network_ = estimator.shape_.build()
-    estimator.network_.load_state_dict(tensors)
-    estimator.network_.eval()
+    estimator.keep_members(_members(entries, tensors, estimator))
+    estimator.out_of_fold_ = None
     names = [column.name for column in estimator.schema_.columns]
     estimator.n_features_in_ = len(names)
     if content["has_column_names"]:
@@ -80,6 +87,34 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifi
     return estimator
 
 
+def _members(
+    entries: list[dict[str, Any]], tensors: dict[str, Tensor], estimator: NetClassifier | NetRegressor
+) -> list[Member]:
+    """Build the networks, after everything the file says of them has been compared with what it holds."""
+    shapes = [Shape.from_json(entry["network"]) for entry in entries]
+    weights = [float(entry["weight"]) for entry in entries]
+    if not shapes or not all(weight >= 0 for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+        raise ValueError("the weights of its vote are not shares of 1")
+    n_in, bins = len(feature_names(estimator.schema_)), position_bins(estimator.schema_)
+    for shape in shapes:
+        fits = shape.n_in == n_in and shape.n_out == estimator.target_.n_outputs
+        if not fits or (shape.bins and len(shape.bins) != len(bins)):
+            raise ValueError("its networks do not fit its schema or its target")
+    # Compared before a network is built: a header cannot make us allocate what the file does not hold.
+    if sum(tensor.numel() for tensor in tensors.values()) != sum(_n_weights(shape) for shape in shapes):
+        raise ValueError("its weights do not fit its networks")
+    members = []
+    for number, (shape, weight, entry) in enumerate(zip(shapes, weights, entries, strict=True)):
+        network = shape.build()
+        start = f"{number}."
+        network.load_state_dict({n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
+        score = float("nan") if entry["score"] is None else float(entry["score"])
+        recipe = Recipe(shape, 0.0, 0.0, number, -1, 0)
+        nobody = np.zeros(0, dtype=np.int64)
+        members.append(Member(network.eval(), nobody, weight, score, History("", "read from a file"), recipe))
+    return members
+
+
 def _n_weights(shape: Shape) -> int:
-    widths = (shape.n_in, *shape.hidden, shape.n_out)
+    widths = (shape.n_coded, *shape.hidden, shape.n_out)
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))

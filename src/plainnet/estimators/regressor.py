@@ -19,26 +19,40 @@ __all__ = ["NetRegressor"]
 
 
 class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
-    """Predict one or several numbers with a plain network.
+    """Predict one or several numbers with plain networks that vote.
+
+    No prediction lies beyond the least and the largest target of the training rows.
 
     Args:
-        hidden: width of each hidden layer; () is a linear model.
+        effort: 'quick', 'default' or 'best': how many members, and how long each learns.
+        members: networks that vote; None: by the effort and the number of rows, 16 for most tables; 1: a single plain network.
+        time_limit: seconds for the training, after which it ends with what is there; None: no limit.
+        hidden: width of each hidden layer, () for a linear model; None: each group of members has its own.
         activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'.
-        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
-        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine.
-        weight_decay: of AdamW, on weights, not on biases.
+        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1); None: each group's own.
+        learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine;
+            None: each group's own.
+        weight_decay: of AdamW, on weights, not on biases; None: each group's own.
         batch_size: rows in a step; None: 64 … 1 024, by the number of rows.
         epochs: passes over the rows; None: by the number of rows.
-        patience: epochs without a new best validation loss before stopping; None: a third of the epochs, at least 16.
-            The network keeps the weights of its best epoch.
-        validation_fraction: share of the rows held out to find the best epoch; None: 0.15, or 0 for at most 64 rows.
+        patience: epochs without a new best validation loss before a member stops; None: a third of the epochs, at least 8.
+            Each member keeps the weights of its best epoch.
+        validation_fraction: share of the rows that each member holds out to find its best epoch; None: an eighth, or 0 for at
+            most 64 rows.
+        network: your own network, a function of (inputs, outputs), such as
+            ``lambda n_in, n_out: nn.Sequential(nn.Linear(n_in, 32), nn.ReLU(), nn.Linear(32, n_out))``.
+        loss: your own loss, such as ``nn.HuberLoss()``; None: mean squared error.
+        optimizer: your own optimizer, a function of the parameters, such as ``lambda p: torch.optim.SGD(p, lr=0.1)``.
         kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
         random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         verbose: show a progress bar.
 
     Attributes:
-        network_: the trained ``nn.Sequential``: encoded features -> the standardised target.
+        members_: the networks, each with the rows it held out, its score on them, its weight in the vote and its history.
+        out_of_fold_: (N,) predictions of the training rows, each by members that did not train on it; None without folds.
+        network_: the trained ``nn.Module``: encoded features -> the standardised target; an ``nn.Sequential`` where there is
+            one member.
         schema_: what each column is, and why.
         target_: mean and scale of the target.
         history_: the loss of every epoch, in squared standard deviations of the target.
@@ -53,8 +67,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the predicted numbers, shape (N,), or (N, K) where y had K columns."""
-        outputs = self._outputs(X)
-        return self.target_.decode(outputs)
+        return self._decoded(self._joint(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the R² on a table.
@@ -84,6 +97,9 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
 
     def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> NumberTarget:
         return NumberTarget.learn(y, weight)
+
+    def _decoded(self, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self.target_.decode(joint)
 
     def _loss(self) -> nn.Module:
         return nn.MSELoss()

@@ -164,7 +164,8 @@ def _bins(m, a, s, i):
 def coded_linear(m, p, g, a, c, s, d):
     """y = W code(x) + b, looked up.
 
-    a: x, y, inputs of W, outputs, W, b or -1, plain features, coded numbers, bins of each, tables, block, places, rests, gradient of y.
+    a: x, y, inputs of W, outputs, W, b or -1, plain features, coded numbers, bins of each, tables, block, places, rests, gradient of y;
+    c: what a code of 1 is.
 
     The bins and the first code of each number are constants. The tables are (codes, width) twice: what a bin begins with, and what
     it adds along its width; going back, what all above and what the bin itself gathered. The block has room for a vector of
@@ -175,6 +176,10 @@ def coded_linear(m, p, g, a, c, s, d):
     begins, widths, block = shift(m, a[9]), shift(m, a[9] + codes * width), shift(m, a[10])
     places, rests = shift(m, a[11]), shift(m, a[12])
     _turn(widths, width, shift(p, a[4] + plain), n_in, n_out, codes, s)
+    scale = number(m, c[0])
+    if c[0] != 1.0:
+        for i in range(codes * width):
+            widths[i] *= scale
     bias = shift(block, lanes * width)
     for o in range(n_out if a[5] >= 0 else 0):
         bias[o] = p[a[5] + o]
@@ -225,6 +230,9 @@ def coded_linear_weights(m, p, g, a, c, s, d):
     for i in range(count):
         first, bins = _bins(m, a, s, i)
         _sum_all(shift(within, first * width), shift(above, first * width), block, bins, width, 1)
+    if c[0] != 1.0:
+        for i in range(codes * width):
+            within[i] *= number(m, c[0])
     if s[GOES_ON] == 1:
         for t in range(codes):
             for o in range(n_out):

@@ -53,6 +53,7 @@ class PiecewiseLinearEncoding(nn.Module):
     Args:
         plain: features that are passed on as they are; they come first.
         bins: of each number, at least 1.
+        scale: what the codes are multiplied by: the smaller, the slower they are learnt.
 
     Raises:
         SettingError: a number of bins is below 1.
@@ -64,11 +65,11 @@ class PiecewiseLinearEncoding(nn.Module):
     lower: Tensor
     repeats: Tensor
 
-    def __init__(self, plain: int, bins: Sequence[int]) -> None:
+    def __init__(self, plain: int, bins: Sequence[int], scale: float = 1.0) -> None:
         super().__init__()
         if plain < 0 or not all(n >= 1 for n in bins):
             raise SettingError(f"bins are whole numbers from 1, and plain from 0, not {list(bins)!r} and {plain!r}.")
-        self.plain, self.bins = plain, tuple(int(n) for n in bins)
+        self.plain, self.bins, self.scale = plain, tuple(int(n) for n in bins), float(scale)
         whole = [float(j) for n in self.bins for j in range(n)]
         self.register_buffer("lower", torch.tensor(whole), persistent=False)
         self.register_buffer("repeats", torch.tensor(self.bins, dtype=torch.int64), persistent=False)
@@ -76,12 +77,12 @@ class PiecewiseLinearEncoding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the features, and the codes."""
         places = x[:, self.plain :] * self.repeats
-        codes = (places.repeat_interleave(self.repeats, dim=1) - self.lower).clamp(0, 1)
+        codes = (places.repeat_interleave(self.repeats, dim=1) - self.lower).clamp(0, 1) * self.scale
         return torch.cat([x[:, : self.plain], codes], dim=1)
 
     def extra_repr(self) -> str:
         """Show the features passed on, and the bins."""
-        return f"plain={self.plain}, bins={list(self.bins)}"
+        return f"plain={self.plain}, bins={list(self.bins)}, scale={self.scale:g}"
 
 
 class _Loss(nn.Module):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from plainnet.errors import SettingError
+from plainnet.networks.layers import PiecewiseLinearEncoding
 
-__all__ = ["ACTIVATIONS", "Shape", "parameter_groups"]
+__all__ = ["ACTIVATIONS", "Shape", "Vote", "parameter_groups"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -34,11 +36,13 @@ class Shape:
     """What is needed to build a network again.
 
     Attributes:
-        n_in: features.
+        n_in: features, the positions of coded numbers included, which come last.
         n_out: classes, or numbers to predict.
         hidden: width of each hidden layer; empty: a linear model.
         activation: a key of ``ACTIVATIONS``.
         dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
+        bins: of each coded number; empty: none is coded.
+        scale: of the codes.
 
     Raises:
         SettingError: a value is outside its range.
@@ -56,6 +60,8 @@ class Shape:
     hidden: tuple[int, ...] = (256, 256, 256)
     activation: str = "silu"
     dropout: float = 0.0
+    bins: tuple[int, ...] = ()
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         widths = (self.n_in, *self.hidden, self.n_out)
@@ -63,6 +69,9 @@ class Shape:
             raise SettingError(
                 f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}."
             )
+        if len(self.bins) > self.n_in or not all(type(n) is int and n >= 1 for n in self.bins):
+            raise SettingError(f"bins holds whole numbers from 1, of at most {self.n_in} features, not {self.bins!r}.")
+        widths = (self.n_coded, *widths[1:])
         if any(a * b > MOST_WEIGHTS for a, b in pairwise(widths)):
             raise SettingError(f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights.")
         if self.activation not in ACTIVATIONS:
@@ -70,10 +79,23 @@ class Shape:
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout is at least 0 and below 1, not {self.dropout!r}.")
 
-    def build(self) -> nn.Sequential:
-        """Return the network, its weights drawn by torch's default: U(-1/√n_in, 1/√n_in) for each layer."""
+    @property
+    def n_coded(self) -> int:
+        """Inputs of the first linear layer."""
+        return self.n_in - len(self.bins) + sum(self.bins)
+
+    def build(self, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:
+        """Return the network, its weights drawn by torch's default: U(-1/√n_in, 1/√n_in) for each layer.
+
+        Args:
+            network: what to build after the encoding, from (inputs, outputs), instead of the layers described here.
+        """
         layers: list[nn.Module] = []
-        width = self.n_in
+        if self.bins:
+            layers.append(PiecewiseLinearEncoding(self.n_in - len(self.bins), self.bins, self.scale))
+        width = self.n_coded
+        if network is not None:
+            return nn.Sequential(*layers, network(width, self.n_out))
         for next_width in self.hidden:
             layers += [nn.Linear(width, next_width), ACTIVATIONS[self.activation]()]
             if self.dropout:
@@ -84,12 +106,38 @@ class Shape:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain values."""
-        return asdict(self) | {"hidden": list(self.hidden)}
+        return asdict(self) | {"hidden": list(self.hidden), "bins": list(self.bins)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Shape:
         """Return the shape that ``to_json`` wrote."""
-        return cls(**(dict(content) | {"hidden": tuple(content["hidden"])}))
+        return cls(**(dict(content) | {name: tuple(content.get(name, ())) for name in ("hidden", "bins")}))
+
+
+class Vote(nn.Module):
+    """Networks that vote: the weighted mean of their outputs, of their probabilities where these are logits.
+
+    Shapes: (N, features) to (N, outputs): logits (of the mean probabilities) or numbers, as those of the networks.
+
+    Args:
+        networks: K of them.
+        weights: (K,) that sum to 1.
+        is_class: whether outputs are logits of classes.
+    """
+
+    weights: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], weights: Sequence[float], *, is_class: bool) -> None:
+        super().__init__()
+        self.networks, self.is_class = nn.ModuleList(networks), is_class
+        self.register_buffer("weights", torch.tensor(list(weights)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of the vote."""
+        outputs = torch.stack([network(x) for network in self.networks])  # (K, N, outputs)
+        if not self.is_class:
+            return (self.weights[:, None, None] * outputs).sum(dim=0)
+        return torch.logsumexp(outputs.log_softmax(dim=2) + self.weights.log()[:, None, None], dim=0)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from plainnet.files import replacing
 __all__ = ["FORMAT", "plain", "read_model", "write_model"]
 
 #: Grows by one with every change that older versions cannot read.
-FORMAT = 1
+FORMAT = 2
 
 #: Largest header that is read, in bytes: a schema of 10 000 columns is about a tenth of it.
 MOST_HEADER_BYTES = 16 * 2**20

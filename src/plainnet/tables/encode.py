@@ -3,6 +3,9 @@
 Every number is scaled robustly and clipped smoothly, as RealMLP does (Holzmüller, Grinsztajn and Steinwart, "Better by
 Default", NeurIPS 2024, arXiv:2407.04491): ``z = (value - median) / interquartile range``, then
 ``z / sqrt(1 + (z / 3)²)``, which is z near 0 and never beyond ±3, so that no outlier can shake the network.
+
+A number that takes more than two values also has a position among its bins, from 0 to 1, which the network's first layer
+may code piecewise linearly (``networks.layers.PiecewiseLinearEncoding``). All positions stand last.
 """
 
 from __future__ import annotations
@@ -14,14 +17,18 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import ColumnsChangedError
+from plainnet.tables.bins import positions
 from plainnet.tables.dates import date_parts, parse_dates
 from plainnet.tables.kinds import number_strings
 from plainnet.tables.schema import Column, Schema, Spread, level_strings
 from plainnet.tables.wording import did_you_mean, listed
 
-__all__ = ["encode", "feature_names", "match_columns", "smooth_clip"]
+__all__ = ["encode", "feature_names", "match_columns", "position_bins", "smooth_clip"]
 
 Features = npt.NDArray[np.float32]
+
+#: Features of a column, the positions of its numbers, and how many cells hold what the training rows never held.
+_Encoded = tuple[Features, list[npt.NDArray[np.float64]], int]
 
 CLIP = 3.0
 MISSING = "(missing)"
@@ -39,7 +46,20 @@ def smooth_clip(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def feature_names(schema: Schema) -> list[str]:
     """Name each feature after its column: 'age', 'age (missing)', 'town=Ulm', 'sold: weekday sine'."""
-    return [name for column in schema.used for name in _names(column)]
+    names = [name for column in schema.used for name in _names(column)]
+    return names + [f"{name}: position" for column in schema.used for name, _ in _coded(column)]
+
+
+def position_bins(schema: Schema) -> tuple[int, ...]:
+    """Return how many bins each position counts: the last features of ``encode`` are as many positions."""
+    return tuple(len(spread.knots) - 1 for column in schema.used for _, spread in _coded(column))
+
+
+def _coded(column: Column) -> Iterator[tuple[str, Spread]]:
+    """Yield the numbers of a column that have bins."""
+    named = {column.name: column.spread} if column.kind == "number" else {}
+    named |= {f"{column.name}: {part}": spread for part, spread in (column.parts or {}).items()}
+    yield from ((name, spread) for name, spread in named.items() if spread is not None and spread.knots)
 
 
 def encode(schema: Schema, table: pl.DataFrame) -> tuple[Features, dict[str, int]]:
@@ -59,12 +79,15 @@ def encode(schema: Schema, table: pl.DataFrame) -> tuple[Features, dict[str, int
     """
     table = match_columns(schema, table)
     parts: list[Features] = []
+    places: list[npt.NDArray[np.float64]] = []
     unseen: dict[str, int] = {}
     for column in schema.used:
-        features, strangers = _ENCODERS[column.kind](column, table[column.name])
+        features, own_places, strangers = _ENCODERS[column.kind](column, table[column.name])
         parts.append(features)
+        places += own_places
         if strangers:
             unseen[column.name] = strangers
+    parts += [place[:, None].astype(np.float32) for place in places]
     return np.concatenate(parts, axis=1, dtype=np.float32), unseen
 
 
@@ -138,6 +161,11 @@ def _scaled(values: npt.NDArray[np.float64], spread: Spread) -> npt.NDArray[np.f
     return smooth_clip(np.clip(np.nan_to_num(z), -1e6, 1e6))
 
 
+def _places(values: npt.NDArray[np.float64], spread: Spread) -> list[npt.NDArray[np.float64]]:
+    """Return the positions of a number's values; a missing one is at the median's."""
+    return [positions(np.where(np.isnan(values), spread.median, values), spread.knots)] if spread.knots else []
+
+
 def _with_missing(
     column: Column, features: list[npt.NDArray[np.float64]], is_missing: npt.NDArray[np.bool_]
 ) -> Features:
@@ -146,23 +174,24 @@ def _with_missing(
     return np.stack(features, axis=1).astype(np.float32)
 
 
-def _encode_number(column: Column, series: pl.Series) -> tuple[Features, int]:
+def _encode_number(column: Column, series: pl.Series) -> _Encoded:
     numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
     values = numbers.to_numpy().astype(np.float64)
     is_missing = ~np.isfinite(values)
     assert column.spread is not None  # noqa: S101 - every number has one
     strangers = int(is_missing.sum()) - series.null_count()
-    scaled = _scaled(np.where(is_missing, np.nan, values), column.spread)
-    return _with_missing(column, [scaled], is_missing), max(strangers, 0)
+    values = np.where(is_missing, np.nan, values)
+    scaled, places = _scaled(values, column.spread), _places(values, column.spread)
+    return _with_missing(column, [scaled], is_missing), places, max(strangers, 0)
 
 
-def _encode_flag(column: Column, series: pl.Series) -> tuple[Features, int]:
+def _encode_flag(column: Column, series: pl.Series) -> _Encoded:
     codes, strangers = _codes(column, series)
     values = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)  # -1, 1, and 0 where missing
-    return _with_missing(column, [values], codes < 0), strangers
+    return _with_missing(column, [values], codes < 0), [], strangers
 
 
-def _encode_category(column: Column, series: pl.Series) -> tuple[Features, int]:
+def _encode_category(column: Column, series: pl.Series) -> _Encoded:
     codes, strangers = _codes(column, series)
     n_levels = len(column.levels)
     width = n_levels + (column.other > 0) + (column.missing > 0)
@@ -174,7 +203,7 @@ def _encode_category(column: Column, series: pl.Series) -> tuple[Features, int]:
     features = np.zeros((len(codes), width), dtype=np.float32)
     rows = np.flatnonzero(codes >= 0)
     features[rows, codes[rows]] = 1
-    return features, 0 if column.other else strangers
+    return features, [], 0 if column.other else strangers
 
 
 def _codes(column: Column, series: pl.Series) -> tuple[npt.NDArray[np.int64], int]:
@@ -185,7 +214,7 @@ def _codes(column: Column, series: pl.Series) -> tuple[npt.NDArray[np.int64], in
     return codes, int((codes < 0).sum()) - series.null_count()
 
 
-def _encode_date(column: Column, series: pl.Series) -> tuple[Features, int]:
+def _encode_date(column: Column, series: pl.Series) -> _Encoded:
     dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
     if dates is None:  # a column of nothing but missing cells
         dates = pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
@@ -193,7 +222,8 @@ def _encode_date(column: Column, series: pl.Series) -> tuple[Features, int]:
     spreads = column.parts or {}
     parts = date_parts(dates, spreads)
     features = [_scaled(parts[name], spread) for name, spread in spreads.items()]
-    return _with_missing(column, features, is_missing), int(is_missing.sum()) - series.null_count()
+    places = [place for name, spread in spreads.items() for place in _places(parts[name], spread)]
+    return _with_missing(column, features, is_missing), places, int(is_missing.sum()) - series.null_count()
 
 
 _ENCODERS = {"number": _encode_number, "flag": _encode_flag, "category": _encode_category, "date": _encode_date}

@@ -7,7 +7,7 @@ made of plain values, so that it can be printed, compared, and stored in a model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import SettingError, TableError
+from plainnet.tables.bins import find_knots
 from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
 from plainnet.tables.kinds import KINDS, decide_kind, number_strings
 from plainnet.tables.wording import did_you_mean
@@ -29,13 +30,17 @@ RARE_ROWS = 10
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the values of a number lie, in the column's own unit."""
+    """Where the values of a number lie, in the column's own unit.
+
+    ``knots`` are the bounds of its bins, () where it takes too few values to have any.
+    """
 
     minimum: float
     quartile_1: float
     median: float
     quartile_3: float
     maximum: float
+    knots: tuple[float, ...] = field(default=(), repr=False)
 
     @property
     def scale(self) -> float:
@@ -51,7 +56,13 @@ class Spread:
         """
         weight = None if weight is None or not weight.any() else weight
         points = np.quantile(values, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf", weights=weight)
-        return cls(*map(float, points))
+        minimum, quartile_1, median, quartile_3, maximum = map(float, points)
+        return cls(minimum, quartile_1, median, quartile_3, maximum, find_knots(values, weight))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Spread:
+        """Return the spread that ``asdict`` made plain."""
+        return cls(**(dict(content) | {"knots": tuple(content.get("knots", ()))}))
 
 
 @dataclass(frozen=True)
@@ -97,11 +108,11 @@ class Column:
         """Return the column that ``to_json`` wrote."""
         values = dict(content)
         if "spread" in values:
-            values["spread"] = Spread(**values["spread"])
+            values["spread"] = Spread.from_json(values["spread"])
         if "parts" in values:
-            values["parts"] = {name: Spread(**spread) for name, spread in values["parts"].items()}
+            values["parts"] = {name: Spread.from_json(spread) for name, spread in values["parts"].items()}
         values["levels"] = tuple(values.get("levels", ()))
-        unknown = set(values) - {field.name for field in fields(cls)}
+        unknown = set(values) - {each.name for each in fields(cls)}
         if unknown or values.get("kind") not in KINDS:
             raise TableError(f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}.")
         return cls(**values)

@@ -55,7 +55,12 @@ class ClassTarget:
             )
         return np.asarray(np.searchsorted(self.classes, y), dtype=np.int64)
 
-    def decode(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what members of a pack vote with: the probabilities of their logits, (N, C)."""
+        powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def decode(self, probabilities: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
         """Return the most probable class of each row: (N, C) -> (N,)."""
         return np.asarray(np.take(self.classes, probabilities.argmax(axis=1)))
 
@@ -77,12 +82,14 @@ class NumberTarget:
     Attributes:
         mean: (K,) of the training rows.
         scale: (K,) standard deviation of the training rows, 1 where it is 0.
+        bounds: (2, K) least and largest of the training rows: what lies beyond is not predicted.
         is_1d: whether y came as (N,) rather than (N, K).
     """
 
     mean: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     is_1d: bool
+    bounds: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> NumberTarget:
@@ -103,7 +110,7 @@ class NumberTarget:
         mean = mean * unit
         # Less than float32 can tell from the mean is a constant target.
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
-        return cls(mean, scale, y.ndim == 1)
+        return cls(mean, scale, y.ndim == 1, np.stack([columns.min(axis=0), columns.max(axis=0)]))
 
     @property
     def n_outputs(self) -> int:
@@ -114,14 +121,20 @@ class NumberTarget:
         """Standardise: (N,) or (N, K) -> (N, K)."""
         return ((y.reshape(len(y), -1) - self.mean) / self.scale).astype(np.float32)
 
-    def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what members of a pack vote with: their outputs, kept within the range of the training rows."""
+        outputs = outputs.astype(np.float64)
+        return outputs if self.bounds is None else np.clip(outputs, *((self.bounds - self.mean) / self.scale))
+
+    def decode(self, outputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Undo ``encode``: (N, K) -> (N,) or (N, K), as y came."""
         values = outputs.astype(np.float64) * self.scale + self.mean
         return values[:, 0] if self.is_1d else values
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain values."""
-        return {"kind": "numbers", "mean": self.mean.tolist(), "scale": self.scale.tolist(), "is_1d": self.is_1d}
+        content = {"kind": "numbers", "mean": self.mean.tolist(), "scale": self.scale.tolist(), "is_1d": self.is_1d}
+        return content if self.bounds is None else content | {"bounds": self.bounds.tolist()}
 
 
 def target_from_json(content: Mapping[str, Any]) -> ClassTarget | NumberTarget:
@@ -129,4 +142,5 @@ def target_from_json(content: Mapping[str, Any]) -> ClassTarget | NumberTarget:
     if content["kind"] == "classes":
         dtype = {"str": np.str_, "object": np.object_}.get(content["dtype"], content["dtype"])
         return ClassTarget(np.array(content["classes"], dtype=dtype))
-    return NumberTarget(np.array(content["mean"]), np.array(content["scale"]), bool(content["is_1d"]))
+    bounds = np.array(content["bounds"]) if "bounds" in content else None  # format 1 had none
+    return NumberTarget(np.array(content["mean"]), np.array(content["scale"]), bool(content["is_1d"]), bounds)

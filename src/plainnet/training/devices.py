@@ -14,7 +14,7 @@ from plainnet.errors import TrainingError
 __all__ = ["choose_device", "on_device"]
 
 
-def choose_device(wanted: str | torch.device, model: nn.Module, x: Tensor) -> torch.device:
+def choose_device(wanted: str | torch.device, model: nn.Module | None = None, x: Tensor | None = None) -> torch.device:
     """Return the device to train on.
 
     Args:
@@ -27,8 +27,8 @@ def choose_device(wanted: str | torch.device, model: nn.Module, x: Tensor) -> to
         TrainingError: there is no such device.
     """
     if wanted == "auto":
-        for tensor in (next(model.parameters()), x):
-            if tensor.device.type != "cpu":
+        for tensor in (None if model is None else next(model.parameters()), x):
+            if tensor is not None and tensor.device.type != "cpu":
                 return tensor.device
         if torch.cuda.is_available():
             return torch.device("cuda")

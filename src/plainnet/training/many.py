@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from plainnet.training.checks import check_number
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
-from plainnet.training.training import record
+from plainnet.training.training import each_alone, record
 
 __all__ = ["Trial", "train_many"]
 
@@ -69,6 +70,7 @@ def train_many(
     *,
     threads: int | None = None,
     engine: Literal["auto", "eager", "fused", "graphed"] = "auto",
+    time_limit: float | None = None,
     progress: bool = True,
     **options: Any,
 ) -> list[History]:
@@ -83,6 +85,8 @@ def train_many(
         y: (N, …) targets.
         threads: how many networks are trained at once; None: one a core.
         engine: as for ``train``.
+        time_limit: seconds after which trainings end as they are, and those that have not begun are left out: their histories
+            say ``stopped_by='time'``. Looked at a few times a second, and between the epochs of the eager engine.
         progress: show a progress bar on an interactive terminal.
         options: the other keyword arguments of ``train``, for all trials: ``loss``, ``epochs``, ``batch_size``, ….
 
@@ -105,10 +109,11 @@ def train_many(
     [5, 5]
     """
     check_number("threads", threads, whole=True, least=1)
+    check_number("time_limit", time_limit, above=0)
     trials = list(trials)
     _check_trials(trials, options)
     histories = [History("", "") for _ in trials]
-    stop = threading.Event()
+    stop = _Stop(time_limit)
     with (
         contextlib.ExitStack() as stack,
         ThreadPoolExecutor(threads or os.cpu_count() or 1, "plainnet") as pool,
@@ -128,7 +133,7 @@ def train_many(
                     say(jobs[i][1].note)
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
             futures = {pool.submit(_train, *jobs[i], stop): i for i in jobs if jobs[i][1].name == "fused"}
-            for future in _as_completed(futures):
+            for future in _as_completed(futures, stop):
                 histories[futures[future]] = future.result()
                 done()
             for i in jobs.keys() - set(futures.values()):
@@ -137,11 +142,12 @@ def train_many(
                 if histories[i].stopped_by == "interrupt":
                     break
         except KeyboardInterrupt:
-            stop.set()
+            stop.now("interrupt")
             for future, i in futures.items():
                 histories[i] = future.result()
-            for i, (job, _) in jobs.items():
-                histories[i].stopped_by = "" if len(histories[i]) == job.epochs else "interrupt"
+            for i in jobs:
+                if not len(histories[i]):
+                    histories[i].stopped_by = "interrupt"
     _warn_of_failures(histories)
     return histories
 
@@ -190,23 +196,46 @@ def _index(rows: Any) -> torch.Tensor:
     return torch.as_tensor(np.asarray(rows))
 
 
-def _train(job: Job, engine: Engine, stop: threading.Event) -> History:
+class _Stop:
+    """When trainings are to end before their time, and why."""
+
+    def __init__(self, time_limit: float | None) -> None:
+        self._event, self.reason = threading.Event(), ""
+        self._deadline = None if time_limit is None else perf_counter() + time_limit
+
+    def now(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        if self._deadline is not None and perf_counter() > self._deadline:
+            self.now("time")
+        return self._event.is_set()
+
+
+def _train(job: Job, engine: Engine, stop: _Stop) -> History:
     """Train one network, until ``stop`` is set."""
+    is_cut = False
 
     def chunks(job: Job) -> Iterator[Epochs]:
-        assert engine.chunks is not None  # noqa: S101 - for the type checker: asked for only where there is one
-        with contextlib.closing(engine.chunks(job, alone=False)) as parts:  # type: ignore[type-var]
+        nonlocal is_cut
+        parts: Any = each_alone(engine.run(job)) if engine.chunks is None else engine.chunks(job, alone=False)
+        with contextlib.closing(parts):
             for part in parts:
                 yield part
                 if stop.is_set():
+                    is_cut = True
                     return
 
     try:
         if stop.is_set():
-            return History(engine.name, engine.reason)
-        return record(job, engine if engine.chunks is None else replace(engine, chunks=chunks))
+            return History(engine.name, engine.reason, stopped_by=stop.reason)
+        history = record(job, replace(engine, chunks=chunks))
+        if is_cut and len(history) < job.epochs:
+            history.stopped_by = stop.reason
+        return history
     except LossDivergedError as error:
-        history: History = error.history  # type: ignore[assignment]  # record has set it
+        history = error.history  # type: ignore[assignment]  # record has set it
         history.failure = _reason(error)
         return history
     except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
@@ -217,10 +246,11 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PlainnetError) else f"{type(error).__name__}: {error}"
 
 
-def _as_completed(futures: dict[Future[History], int]) -> Iterator[Future[History]]:
+def _as_completed(futures: dict[Future[History], int], stop: _Stop) -> Iterator[Future[History]]:
     """Yield futures as they end, looking for Ctrl-C between."""
     left = set(futures)
     while left:
+        stop.is_set()
         ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
         yield from ended
 

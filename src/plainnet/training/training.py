@@ -18,7 +18,7 @@ from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import progress_bar, say
 
-__all__ = ["record", "train"]
+__all__ = ["each_alone", "record", "train"]
 
 
 def train(
@@ -131,7 +131,7 @@ def record(
     history = History(engine=engine.name, engine_reason=engine.reason)
     if engine.note and progress:
         say(engine.note)
-    chunks = _each_alone(engine.run(job)) if engine.chunks is None else engine.chunks(job)
+    chunks = each_alone(engine.run(job)) if engine.chunks is None else engine.chunks(job)
     # Closed at once, however the loop is left: closing restores the best weights.
     with contextlib.closing(chunks), progress_bar(job.epochs, shown=progress) as show:  # type: ignore[type-var]
         try:
@@ -153,7 +153,8 @@ def record(
     return history
 
 
-def _each_alone(epochs: Iterator[Epoch]) -> Iterator[Epochs]:
+def each_alone(epochs: Iterator[Epoch]) -> Iterator[Epochs]:
+    """Yield each epoch as a list of one, closing the engine's own generator with this one."""
     with contextlib.closing(epochs):  # type: ignore[type-var]
         for epoch in epochs:
             yield Epochs([epoch])

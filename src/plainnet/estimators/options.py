@@ -1,0 +1,89 @@
+"""The arguments of an estimator: checked before a fit, and written to a model file with what was fitted."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from plainnet.errors import SettingError
+from plainnet.networks.networks import Shape
+from plainnet.storage.storage import plain
+from plainnet.training.checks import check_number
+from plainnet.versions import versions
+
+if TYPE_CHECKING:
+    from plainnet.estimators.estimators import NetEstimator
+
+__all__ = ["check_options", "model_content", "widths"]
+
+
+def check_options(estimator: NetEstimator) -> None:
+    """Refuse arguments outside their range.
+
+    Raises:
+        SettingError: an argument is; the message names it.
+    """
+    for name, bounds in {
+        "members": {"whole": True, "least": 1},
+        "time_limit": {"above": 0},
+        "learning_rate": {"above": 0},
+        "weight_decay": {"least": 0},
+        "batch_size": {"whole": True, "least": 1},
+        "epochs": {"whole": True, "least": 1},
+        "patience": {"whole": True, "least": 1},
+    }.items():
+        check_number(name, getattr(estimator, name), **bounds)  # type: ignore[arg-type]
+    share = estimator.validation_fraction
+    if share is not None and not 0 <= share < 1:
+        raise SettingError(f"validation_fraction is at least 0 and below 1, or None, not {share!r}.")
+    Shape(1, 1, widths(estimator.hidden) or (), estimator.activation, estimator.dropout or 0.0)
+
+
+def widths(hidden: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the widths of the hidden layers as Python's own numbers: a search may bring NumPy's. None: not chosen.
+
+    Raises:
+        SettingError: they are no whole numbers.
+    """
+    if hidden is None:
+        return None
+    try:
+        return tuple(operator.index(width) for width in hidden)
+    except TypeError as error:
+        raise SettingError(
+            f"hidden holds the widths of the hidden layers, such as (64, 64), not {hidden!r}."
+        ) from error
+
+
+def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """Return what a model file holds of a fitted estimator: plain values, and the members' weights by name.
+
+    Raises:
+        SettingError: the network is the user's own, which a file cannot describe.
+    """
+    if estimator.network is not None:
+        raise SettingError(
+            "a model file holds plain networks of Linear layers, and this one was built by your own network=: save "
+            "estimator.network_.state_dict() with torch, or leave network= out."
+        )
+    left_out = ("random_state", "verbose", "network", "loss", "optimizer")
+    settings = {name: plain(value) for name, value in estimator.get_params(deep=False).items() if name not in left_out}
+    hidden = widths(estimator.hidden)
+    content = {
+        "estimator": type(estimator).__name__,
+        "settings": settings | {"hidden": None if hidden is None else list(hidden)},
+        "members": [member.to_json() for member in estimator.members_],
+        "target": estimator.target_.to_json(),
+        "has_column_names": hasattr(estimator, "feature_names_in_"),
+        "schema": estimator.schema_.to_json(),
+        "versions": versions(),
+    }
+    tensors = {
+        f"{number}.{name}": tensor
+        for number, member in enumerate(estimator.members_)
+        for name, tensor in member.network.state_dict().items()
+    }
+    return content, tensors

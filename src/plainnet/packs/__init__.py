@@ -1,0 +1,1 @@
+"""Packs: an encoded table  ->  many plain networks, trained at once, voting. Rooms: members, selection."""

@@ -1,0 +1,153 @@
+"""The members of a pack: what each is to be, and what it has become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from plainnet.networks.networks import Shape
+from plainnet.settings import FitSettings
+from plainnet.training.history import History
+
+__all__ = ["GROUPS", "Group", "Member", "Recipe", "draw_recipes"]
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the members of a group share; each of them holds out another fold.
+
+    Groups differ so that their members err differently. ``docs/log.md`` tells what was tried.
+
+    Attributes:
+        bins: of the code of a number at most: many for steps, few for what is smooth.
+        hidden: width of each hidden layer.
+        dropout: share of each hidden layer's outputs set to 0 in training.
+        rate: learning rate for classes, and for numbers, which are learnt in larger steps.
+        decay: weight decay.
+        scale: of the codes of numbers: small ones are learnt slowly, which keeps what is learnt smooth.
+    """
+
+    bins: int
+    scale: float = 1.0
+    hidden: tuple[int, ...] = (128, 128)
+    dropout: float = 0.1
+    rate: tuple[float, float] = (5e-3, 1e-2)
+    decay: float = 0.02
+
+
+#: One after the other, as many as the pack has members for.
+GROUPS = (
+    Group(bins=64),
+    Group(bins=64, scale=0.2),
+    Group(bins=64, hidden=(256, 128), dropout=0.2),
+    Group(bins=32, scale=0.4, dropout=0.0),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one member is to be.
+
+    Attributes:
+        shape: of its network.
+        learning_rate: the highest of its schedule.
+        weight_decay: of AdamW, on weights.
+        group: its number.
+        fold: the fold it holds out; -1: none.
+        seed: of its weights and its shuffle.
+    """
+
+    shape: Shape
+    learning_rate: float
+    weight_decay: float
+    group: int
+    fold: int
+    seed: int
+
+
+@dataclass
+class Member:
+    """One network of a pack.
+
+    Attributes:
+        network: encoded features -> logits, or standardised numbers.
+        held_out: (M,) rows of the training table it did not train on; empty where it trained on all.
+        weight: its share of the vote.
+        score: its loss on those rows: log-loss, or squared error of the standardised target; NaN without such rows.
+        history: its training.
+        recipe: what it was to be.
+    """
+
+    network: nn.Module
+    held_out: Rows
+    weight: float
+    score: float
+    history: History
+    recipe: Recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a model file says of a member beside its weights."""
+        return {
+            "network": self.recipe.shape.to_json(),
+            "weight": self.weight,
+            "score": None if self.score != self.score else self.score,
+        }
+
+    def __repr__(self) -> str:
+        size = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"Member(weight={self.weight:.3f}, score={self.score:.4g}, held_out={len(self.held_out):,} rows, "
+            f"parameters={size:,}, epochs={len(self.history)})"
+        )
+
+
+def draw_recipes(
+    settings: FitSettings,
+    shape: Shape,
+    *,
+    is_class: bool,
+    seed: int,
+    hidden: Sequence[int] | None = None,
+    dropout: float | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+) -> list[Recipe]:
+    """Return the recipe of each member.
+
+    Args:
+        settings: how many members, how many folds.
+        shape: of a network whose numbers have all their bins.
+        is_class: the target is classes.
+        seed: of the pack.
+        hidden: what the user has chosen, for all members, as the next three; None: each group's own.
+        dropout: as above.
+        learning_rate: as above.
+        weight_decay: as above.
+    """
+    recipes = []
+    for number in range(settings.members):
+        group = GROUPS[(number // max(settings.folds, 1)) % len(GROUPS)]
+        recipes.append(
+            Recipe(
+                replace(
+                    shape,
+                    hidden=tuple(group.hidden if hidden is None else hidden),
+                    dropout=group.dropout if dropout is None else dropout,
+                    bins=tuple(min(n, group.bins) for n in shape.bins),
+                    scale=group.scale,
+                ),
+                group.rate[0 if is_class else 1] if learning_rate is None else learning_rate,
+                group.decay if weight_decay is None else weight_decay,
+                number // max(settings.folds, 1),
+                number % settings.folds if settings.folds else -1,
+                seed + number,
+            )
+        )
+    return recipes
