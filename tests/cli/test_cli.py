@@ -79,7 +79,7 @@ def test_from_a_csv_to_predictions(run_cli, table, tmp_path) -> None:
     assert "identifier" in out
     assert "Sequential(" in out
     code, out, _ = run_cli("show", "run", "--json")
-    assert json.loads(out)["schema"]["n_rows"] == 204
+    assert json.loads(out)["schema"]["n_rows"] == 240
 
     code, _, _ = run_cli("plot", "run", "--out", "loss.svg")
     assert (tmp_path / "loss.svg").read_text().startswith("<?xml")

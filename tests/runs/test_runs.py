@@ -45,8 +45,10 @@ def test_a_run_is_complete_and_comes_back(source, tmp_path) -> None:
     again = read_run(run.path)
     assert again.facts == json.loads(json.dumps(run.facts))
     split = again.facts["split"]
-    assert (split["train"], split["validation"], split["test"]) == (204, 36, 60)
-    assert set(again.facts["scores"]) == {"train", "validation", "test"}
+    assert (split["train"], split["validation"], split["test"]) == (240, 0, 60)
+    assert list(again.facts["scores"]) == ["train", "out of fold", "test"]
+    assert again.facts["scores"]["out of fold"][0]["rows"] == 240
+    assert again.facts["training"]["members"] == len(again.estimator().members_) > 1
     assert again.facts["scores"]["test"][0]["rows"] == 60
     assert len(again.history()) == 3
     assert again.estimator().classes_.tolist() == ["no", "yes"]
@@ -112,9 +114,9 @@ def test_runs_are_named_after_the_table(source, tmp_path, monkeypatch) -> None:
 
 
 def test_ctrl_c_keeps_the_network_so_far(source, tmp_path, monkeypatch) -> None:
-    from plainnet.training import training
+    from plainnet.training import many
 
-    real = training.choose_engine
+    real = many.choose_engine
 
     def interrupting(job, wanted):
         engine = real(job, "eager")
@@ -127,7 +129,7 @@ def test_ctrl_c_keeps_the_network_so_far(source, tmp_path, monkeypatch) -> None:
 
         return type(engine)(engine.name, engine.reason, run)
 
-    monkeypatch.setattr(training, "choose_engine", interrupting)
+    monkeypatch.setattr(many, "choose_engine", interrupting)
     run = train_run(source, "rich", tmp_path / "run", settings=QUICK | {"epochs": 50})
     assert run.facts["training"]["stopped_by"] == "interrupt"
     assert run.facts["training"]["epochs"] == 2

@@ -33,7 +33,7 @@ def show(
         print_json(
             {
                 **facts,
-                "network": estimator.shape_.to_json(),
+                "members": [member.to_json() for member in estimator.members_],
                 "schema": estimator.schema_.to_json(),
                 "target_encoding": estimator.target_.to_json(),
             }
@@ -49,7 +49,13 @@ def show(
         rows,
         numbers=(3,),
     )
-    typer.echo(f"\nNetwork\n{estimator.network_}")
+    members = estimator.members_
+    typer.echo(f"\nNetwork\n{members[0].network}")
+    if len(members) > 1:
+        weights = [member.weight for member in members]
+        typer.echo(
+            f"… and {len(members) - 1} more that vote, with weights from {min(weights):.3f} to {max(weights):.3f}"
+        )
     if facts:
         training, table = facts["training"], facts["table"]
         took = f"{training['epochs']} epochs in {training['seconds']:.1f} s, best epoch {training['best_epoch']}"

@@ -18,6 +18,8 @@ plainnet train                                    the bundled table: who earned 
 
 plainnet train houses.csv --target price          numbers: found out from the column
 
+plainnet train houses.csv --target price --effort best --time-limit 300
+
 plainnet train churn.parquet --target Churn --out runs/churn --category zip --ignore customerID
 
 plainnet train sales.csv --target sold --time day      the latest rows test
@@ -66,9 +68,17 @@ def train(
     ignore: Annotated[
         list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
     ] = None,
+    effort: Annotated[str, typer.Option(help="quick, default or best: how many networks, and how long.")] = "default",
+    members: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks that vote; 1: a single plain network.  [default: by effort and rows]", show_default=False
+        ),
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training at most.", show_default=False)] = None,
     hidden: Annotated[
         str | None,
-        typer.Option(help="Widths of the hidden layers, such as 64,64.  [default: 256,256,256]", show_default=False),
+        typer.Option(help="Widths of the hidden layers, such as 64,64.  [default: 128,128]", show_default=False),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
@@ -76,7 +86,10 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Rows in a step.  [default: by the number of rows]", show_default=False)
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of the schedule.")] = 3e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Highest learning rate of the schedule.  [default: each network's own]", show_default=False),
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
@@ -89,9 +102,9 @@ def train(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
-    """Train a network on a table, and write a run folder: the model, its scores, its loss curve.
+    """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
 
-    Ctrl-C stops the training and keeps the best network so far.
+    Ctrl-C stops the training and keeps the best networks so far.
     """
     from plainnet.runs.train_run import train_run
     from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
@@ -102,6 +115,9 @@ def train(
     if target is None:
         raise SettingError("--target is missing: the column to predict, such as --target price.")
     settings: dict[str, Any] = {
+        "effort": effort,
+        "members": members,
+        "time_limit": time_limit,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -129,12 +145,16 @@ def train(
             else run.facts["task"]
         )
         typer.echo(f"Predicting {run.target} ({task_reason}) from {run.facts['table']['rows']:,} rows.")
-        took = f"{training['epochs']} epochs in {training['seconds']:.1f} s, engine {training['engine']}"
-        typer.echo(f"{took}; best epoch {training['best_epoch']}.\n")
+        networks = f"{training['members']} networks, " if training["members"] > 1 else ""
+        took = f"{networks}up to {training['epochs']} epochs" if networks else f"{training['epochs']} epochs"
+        best = "" if networks else f"; best epoch {training['best_epoch']}"
+        typer.echo(f"{took} in {training['seconds']:.1f} s, engine {training['engine']}{best}.\n")
         print_scores(run.facts["scores"])
         typer.echo(f"\nRun: {run.path}   (plainnet show {run.path} · plainnet predict {run.path} TABLE)")
+    if training["stopped_by"] == "time":
+        typer.echo(f"Stopped by the time limit of {time_limit:g} s; the best networks so far are kept.", err=True)
     if training["stopped_by"] == "interrupt":
-        typer.echo(f"Stopped by Ctrl-C after {training['epochs']} epochs; the best network so far is kept.", err=True)
+        typer.echo(f"Stopped by Ctrl-C after {training['epochs']} epochs; the best networks so far are kept.", err=True)
         raise typer.Exit(130)
 
 

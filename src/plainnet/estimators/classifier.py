@@ -142,7 +142,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, (N,), of the type of ``classes_``."""
-        return np.asarray(self.classes_[self._joint(X).argmax(axis=1)])
+        joint = self._joint(X)
+        return self.target_.decode(joint)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the probability of each class, float32 of shape (N, C), in the order of ``classes_``."""

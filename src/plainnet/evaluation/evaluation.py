@@ -20,7 +20,7 @@ from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.tables.wording import listed
 
-__all__ = ["Score", "baseline_of", "evaluate"]
+__all__ = ["Score", "baseline_of", "evaluate", "score"]
 
 Array = npt.NDArray[Any]
 
@@ -60,12 +60,20 @@ def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
 
 
 def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array, baseline: Array) -> list[Score]:
-    """Score an estimator.
+    """Score an estimator on a table of N rows; the other arguments, the scores and the errors are those of ``score``."""
+    is_class = isinstance(estimator, NetClassifier)
+    if is_class:
+        estimator.target_.encode(y)  # refuses unknown classes before the time of predicting is spent
+    return score(estimator, estimator.predict_proba(table) if is_class else estimator.predict(table), y, baseline)
+
+
+def score(estimator: NetClassifier | NetRegressor, predictions: Array, y: Array, baseline: Array) -> list[Score]:
+    """Score an estimator's predictions.
 
     Args:
         estimator: fitted.
-        table: N rows.
-        y: (N,) their targets.
+        predictions: (N, C) probabilities, or (N,) or (N, K) numbers.
+        y: (N,) the targets of these rows.
         baseline: what ``baseline_of`` gave for the training rows.
 
     Returns:
@@ -76,19 +84,19 @@ def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Ar
         TableError: the target holds what the estimator does not predict.
     """
     if isinstance(estimator, NetClassifier):
-        return _class_scores(estimator, table, y, baseline)
+        return _class_scores(estimator, predictions, y, baseline)
     if y.dtype.kind not in "fiub":
         raise TableError(
             f"the network predicts numbers, and the target column holds {listed(y.ravel()[:2].tolist())}, which are none: "
             "convert it to numbers."
         )
     y = y.astype(np.float64)
-    return _number_scores(estimator.predict(table), y, baseline)
+    return _number_scores(predictions, y, baseline)
 
 
-def _class_scores(estimator: NetClassifier, table: pl.DataFrame, y: Array, shares: Array) -> list[Score]:
+def _class_scores(estimator: NetClassifier, predictions: Array, y: Array, shares: Array) -> list[Score]:
     codes = estimator.target_.encode(y)
-    found = estimator.predict_proba(table).astype(np.float64)
+    found = predictions.astype(np.float64)
     found /= found.sum(axis=1, keepdims=True)
     guessed = np.tile(shares, (len(y), 1))
     labels = np.arange(len(shares))

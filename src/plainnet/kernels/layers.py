@@ -12,7 +12,7 @@ from numba.extending import register_jitable
 
 from plainnet.kernels.activations import plane
 from plainnet.kernels.elementary import exp, hash_uniform, log
-from plainnet.kernels.kernels import number
+from plainnet.kernels.kernels import number, shift
 from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
 
 __all__ = [
@@ -87,12 +87,17 @@ def dropout(m, p, g, a, c, s, d):
     """Set a share of the numbers to 0, and back: the same numbers, drawn again. a: from, to, features, seed, layer; c: share."""
     step, across, rows = strides(a[2], s)
     key, share, zero = _key(a[3], s[STEP], a[4]), number(m, c[0]), number(m, 0.0)
-    factor = number(m, c[1])
-    for f in range(a[2]):
-        for b in range(rows):
-            place = f * step + b * across
-            kept = hash_uniform(m, (s[FIRST] + b) * a[2] + f, key) >= share
-            m[a[1] + place] = m[a[0] + place] * (factor if kept else zero)
+    factor, first, features = number(m, c[1]), s[FIRST], a[2]
+    for f in range(features):
+        source, to = shift(m, a[0] + f * step), shift(m, a[1] + f * step)
+        if across == 1:  # as neighbours, which LLVM makes vectors of
+            for b in range(rows):
+                kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                to[b] = source[b] * (factor if kept else zero)
+        else:
+            for b in range(rows):
+                kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                to[b * across] = source[b * across] * (factor if kept else zero)
 
 
 def alpha_dropout(m, p, g, a, c, s, d):
@@ -102,11 +107,17 @@ def alpha_dropout(m, p, g, a, c, s, d):
     scale, move, low = number(m, c[1]), number(m, c[2]), number(m, -ALPHA)
     if a[5] == 1:
         move, low = zero, zero
-    for f in range(a[2]):
-        for b in range(rows):
-            place = f * step + b * across
-            kept = hash_uniform(m, (s[FIRST] + b) * a[2] + f, key) >= share
-            m[a[1] + place] = scale * (m[a[0] + place] if kept else low) + move
+    first, features = s[FIRST], a[2]
+    for f in range(features):
+        source, to = shift(m, a[0] + f * step), shift(m, a[1] + f * step)
+        if across == 1:
+            for b in range(rows):
+                kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                to[b] = scale * (source[b] if kept else low) + move
+        else:
+            for b in range(rows):
+                kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                to[b * across] = scale * (source[b * across] if kept else low) + move
 
 
 def softmax_forward(m, p, g, a, c, s, d):

@@ -17,7 +17,7 @@ import polars as pl
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.evaluation import baseline_of, evaluate
+from plainnet.evaluation.evaluation import baseline_of, evaluate, score
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
@@ -27,13 +27,14 @@ from plainnet.tables.read import read_table
 from plainnet.tables.split import split_rows
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean, listed
-from plainnet.training.history import History
 from plainnet.versions import versions
 
 __all__ = ["train_run"]
 
 Rows = npt.NDArray[np.int64]
 
+#: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
+OWN_PARTS = ("network", "loss", "optimizer")
 #: Rows that a training needs.
 LEAST_ROWS = 2
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
@@ -74,7 +75,7 @@ def train_run(
         settings: further arguments of NetClassifier or NetRegressor.
 
     Returns:
-        The run. Ctrl-C during training writes the best network so far.
+        The run. Ctrl-C during training writes the best networks so far.
 
     Raises:
         PlainnetError: the table, a setting or the folder cannot be used.
@@ -110,10 +111,11 @@ def train_run(
     scored = _of_known_classes(parts, y) if task == "classes" else parts
     held = None if "validation" not in scored else (table[scored["validation"]], y[scored["validation"]])
     estimator.fit(table[train_rows], y[train_rows], validation=held)
-    if not estimator.history_.epochs:
-        raise KeyboardInterrupt  # stopped before there was anything to keep
-
     baseline = baseline_of(estimator, y[train_rows])
+    scores = _scores(estimator, table, y, baseline, scored)
+    if estimator.out_of_fold_ is not None:
+        found = [each.to_json() for each in score(estimator, *_known(estimator.out_of_fold_, y[train_rows]), baseline)]
+        scores = {"train": scores["train"], "out of fold": found, **scores}
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
@@ -126,11 +128,11 @@ def train_run(
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
         "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
-        "settings": {name: plain(value) for name, value in estimator.get_params().items()},
+        "settings": {name: plain(v) for name, v in estimator.get_params().items() if name not in OWN_PARTS},
         "baseline": baseline.tolist(),
-        "scores": _scores(estimator, table, y, baseline, scored),
+        "scores": scores,
         "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
-        "training": _training_facts(estimator.history_),
+        "training": _training_facts(estimator),
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
     }
@@ -154,6 +156,12 @@ def _scores(
     return scores
 
 
+def _known(predictions: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return predictions and targets of the rows that have a prediction: all, unless a member failed."""
+    known = np.isfinite(predictions.reshape(len(y), -1)).all(axis=1)
+    return predictions[known], y[known]
+
+
 def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> dict[str, Any]:
     return {
         "source": without_password(str(source)),
@@ -164,8 +172,10 @@ def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> 
     }
 
 
-def _training_facts(history: History) -> dict[str, Any]:
+def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
+    history = estimator.history_
     return {
+        "members": len(estimator.members_),
         "epochs": len(history),
         "best_epoch": history.best_epoch,
         "stopped_by": history.stopped_by,
@@ -197,7 +207,7 @@ def _split(
         return rows[kept], rows[held]
 
     by = group or time
-    n_parts = 1 + (test_share > 0) + (table.height > TINY_ROWS)
+    n_parts = 1 + (test_share > 0) + (table.height > TINY_ROWS)  # without groups or time, each member holds out its own
     if by is not None and table[by].n_unique() < n_parts:
         raise TableError(
             f"the column {by!r} has {table[by].n_unique()} different values, and a split by it into training, validation "
@@ -211,7 +221,7 @@ def _split(
                 f"a share of {test_share:g} test rows leaves {len(rows)} of {table.height} rows to train on, and at least "
                 f"{LEAST_ROWS} are needed: pass a smaller --test, or 0."
             )
-    if len(rows) > TINY_ROWS:
+    if by is not None and len(rows) > TINY_ROWS:
         rows, parts["validation"] = held_out(rows, VALIDATION_SHARE, seed + 1)
     return {"train": rows, **dict(reversed(parts.items()))}
 
