@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         patience: int | None = None,
         validation_fraction: float | None = None,
         network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | None = None,
+        loss: Loss | str | None = None,
         optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
@@ -114,6 +114,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             verbose=verbose,
         )
         self.class_weight = class_weight
+
+    loss_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def classes_(self) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import narwhals as nw
 import numpy as np
@@ -32,7 +32,7 @@ from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
-from plainnet.tables.target import ClassTarget, NumberTarget
+from plainnet.tables.target import ClassTarget, Target
 from plainnet.training.devices import choose_device
 from plainnet.training.history import History
 
@@ -60,7 +60,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         patience: int | None = None,
         validation_fraction: float | None = None,
         network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | None = None,
+        loss: Loss | str | None = None,
         optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -88,8 +88,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     # What a classifier and a regressor do each in their own way.
+    loss_names: ClassVar[tuple[str, ...]]
     _check_y: Callable[[Any], Array]
-    _learn_target: Callable[[Array, Array | None], ClassTarget | NumberTarget]
+    _learn_target: Callable[[Array, Array | None], Target]
     _loss: Callable[[], nn.Module]
     _decoded: Callable[[npt.NDArray[np.float64]], Array]
 
@@ -141,6 +142,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
         self.keep_members(pack.members)
         self.out_of_fold_ = None
+        self._learn_residuals(y, pack.out_of_fold)
         if pack.out_of_fold is not None:
             self.out_of_fold_ = self._decoded(pack.out_of_fold)
             if there is not None:
@@ -215,6 +217,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 progress=self.verbose,
             )
 
+    def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
+        """Keep what prediction intervals need; a classifier has none."""
+
     def _data(
         self,
         table: pl.DataFrame,
@@ -224,10 +229,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> PackData:
         x, _ = encode(self.schema_, table)
         target = self.target_
-        return PackData(torch.from_numpy(x), torch.from_numpy(target.encode(y)), target.opinions, weight, held)
+        return PackData(torch.from_numpy(x), torch.from_numpy(target.encode(y)), target, weight, held)
 
     def _own_loss(self) -> Loss:
-        return self._loss() if self.loss is None else self.loss
+        return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
 
     def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
         bins = position_bins(self.schema_)
@@ -249,7 +254,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _is_own(self) -> bool:
-        return self.network is not None or self.loss is not None or self.optimizer is not None
+        own_loss = self.loss is not None and not isinstance(self.loss, str)
+        return self.network is not None or own_loss or self.optimizer is not None
 
     def _device(self) -> str:
         """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""
@@ -361,7 +367,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 DataWarning,
                 stacklevel=3,
             )
-        return predict_members(self.members_, torch.from_numpy(x), self.target_.opinions)
+        return predict_members(self.members_, torch.from_numpy(x), self.target_)
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Take the target out of a table where y names its column."""

@@ -80,6 +80,8 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifi
         raise ValueError("its target is not what its estimator predicts")
     estimator.keep_members(_members(entries, tensors, estimator))
     estimator.out_of_fold_ = None
+    if isinstance(estimator, NetRegressor):
+        estimator.residuals_ = content.get("residuals")
     names = [column.name for column in estimator.schema_.columns]
     estimator.n_features_in_ = len(names)
     if content["has_column_names"]:

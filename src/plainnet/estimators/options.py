@@ -36,6 +36,9 @@ def check_options(estimator: NetEstimator) -> None:
         "patience": {"whole": True, "least": 1},
     }.items():
         check_number(name, getattr(estimator, name), **bounds)  # type: ignore[arg-type]
+    if isinstance(estimator.loss, str) and estimator.loss not in estimator.loss_names:
+        names = "".join(f"{name!r}, " for name in estimator.loss_names)
+        raise SettingError(f"loss is {names}a loss such as nn.HuberLoss(), or None, not {estimator.loss!r}.")
     share = estimator.validation_fraction
     if share is not None and not 0 <= share < 1:
         raise SettingError(f"validation_fraction is at least 0 and below 1, or None, not {share!r}.")
@@ -69,7 +72,8 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
             "a model file holds plain networks of Linear layers, and this one was built by your own network=: save "
             "estimator.network_.state_dict() with torch, or leave network= out."
         )
-    left_out = ("random_state", "verbose", "network", "loss", "optimizer")
+    left_out = ["random_state", "verbose", "network", "optimizer"]
+    left_out += [] if estimator.loss is None or isinstance(estimator.loss, str) else ["loss"]
     settings = {name: plain(value) for name, value in estimator.get_params(deep=False).items() if name not in left_out}
     hidden = widths(estimator.hidden)
     content = {
@@ -77,6 +81,7 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
         "settings": settings | {"hidden": None if hidden is None else list(hidden)},
         "members": [member.to_json() for member in estimator.members_],
         "target": estimator.target_.to_json(),
+        "residuals": getattr(estimator, "residuals_", None),
         "has_column_names": hasattr(estimator, "feature_names_in_"),
         "schema": estimator.schema_.to_json(),
         "versions": versions(),

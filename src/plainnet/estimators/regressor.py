@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from torch import nn
 
-from plainnet.errors import TableError
+from plainnet.engines.job import Loss
+from plainnet.errors import SettingError, TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
-from plainnet.tables.target import NumberTarget
+from plainnet.networks.layers import QuantileLoss
+from plainnet.settings import TINY_ROWS
+from plainnet.tables.target import CountTarget, NumberTarget
 
 __all__ = ["NetRegressor"]
+
+#: Quantiles of the out-of-fold errors that are kept: intervals are right to a 500th.
+RESIDUALS = 501
 
 
 class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
@@ -41,9 +50,10 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             most 64 rows.
         network: your own network, a function of (inputs, outputs), such as
             ``lambda n_in, n_out: nn.Sequential(nn.Linear(n_in, 32), nn.ReLU(), nn.Linear(32, n_out))``.
-        loss: your own loss, such as ``nn.HuberLoss()``; None: mean squared error.
+        loss: your own loss, such as ``nn.HuberLoss()``; 'poisson' for counts; None: mean squared error.
         optimizer: your own optimizer, a function of the parameters, such as ``lambda p: torch.optim.SGD(p, lr=0.1)``.
         kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
+        quantiles: such as [0.1, 0.5, 0.9], predicted instead of the mean; None: the mean.
         random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         verbose: show a progress bar.
@@ -65,9 +75,87 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     array([4.])
     """
 
+    def __init__(
+        self,
+        *,
+        effort: str = "default",
+        members: int | None = None,
+        time_limit: float | None = None,
+        hidden: Sequence[int] | None = None,
+        activation: str = "silu",
+        dropout: float | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        patience: int | None = None,
+        validation_fraction: float | None = None,
+        network: Callable[[int, int], nn.Module] | None = None,
+        loss: Loss | str | None = None,
+        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        quantiles: Sequence[float] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            effort=effort,
+            members=members,
+            time_limit=time_limit,
+            hidden=hidden,
+            activation=activation,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            epochs=epochs,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            network=network,
+            loss=loss,
+            optimizer=optimizer,
+            kinds=kinds,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+        )
+        self.quantiles = quantiles
+
+    loss_names: ClassVar[tuple[str, ...]] = ("poisson",)
+
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
-        """Return the predicted numbers, shape (N,), or (N, K) where y had K columns."""
+        """Return the predicted numbers, shape (N,), or (N, K) where y had K columns; (N, Q) of Q quantiles, ascending."""
         return self._decoded(self._joint(X))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> npt.NDArray[np.float64]:
+        """Return an interval for each row that holds its target with a probability of at least ``coverage``.
+
+        The interval is the prediction ± the ``coverage`` quantile of the training rows' absolute out-of-fold errors, for new rows
+        drawn as the training rows were (cross-conformal prediction; Vovk 2015, doi:10.1007/s10472-013-9368-4). It is as wide
+        for every row: for rows that differ, fit ``quantiles``.
+
+        Args:
+            X: N rows, as for ``fit``.
+            coverage: in (0, 1).
+
+        Returns:
+            (N, 2) lower and upper bounds.
+
+        Raises:
+            SettingError: coverage is outside its range, or this fit has no out-of-fold errors of a single number.
+        """
+        check_is_fitted(self)
+        if not 0 < coverage < 1:
+            raise SettingError(f"coverage is a probability between 0 and 1, such as 0.9, not {coverage!r}.")
+        if self.residuals_ is None:
+            raise SettingError(
+                "prediction intervals come from the errors of out-of-fold predictions of a single number, and this fit has none: "
+                f"fit a pack (members=None) on more than {TINY_ROWS} rows, without validation=, to the mean of one number."
+            )
+        predicted = self.predict(X)
+        width = np.interp(coverage, np.linspace(0, 1, len(self.residuals_)), self.residuals_)
+        return np.stack([predicted - width, predicted + width], axis=1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the R² on a table.
@@ -95,14 +183,42 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             raise TableError("Input y contains NaN or infinity. Drop those rows.")
         return values
 
-    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> NumberTarget:
-        return NumberTarget.learn(y, weight)
+    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> NumberTarget | CountTarget:
+        if self.loss == "poisson":
+            return CountTarget.learn(y, weight)
+        target = NumberTarget.learn(y, weight)
+        return target if self.quantiles is None else replace(target, quantiles=self._shares(y))
+
+    def _shares(self, y: npt.NDArray[Any]) -> tuple[float, ...]:
+        """Return the quantiles, checked."""
+        shares = tuple(float(share) for share in np.atleast_1d(np.asarray(self.quantiles, dtype=np.float64)))
+        if not shares or not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
+            raise SettingError(
+                f"quantiles are numbers between 0 and 1, ascending, such as [0.1, 0.5, 0.9], not {self.quantiles!r}."
+            )
+        if self.loss is not None or y.ndim > 1:
+            raise SettingError(
+                "quantiles are those of one number, learnt by a loss of their own: leave loss= out, or pass one target."
+            )
+        return shares
 
     def _decoded(self, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return self.target_.decode(joint)
+        return np.asarray(self.target_.decode(joint))
+
+    def _learn_residuals(self, y: npt.NDArray[Any], out_of_fold: npt.NDArray[np.float64] | None) -> None:
+        self.residuals_ = None
+        if out_of_fold is None or y.ndim > 1 or self.quantiles is not None:
+            return
+        errors = np.abs(y - self._decoded(out_of_fold))
+        errors = np.sort(errors[np.isfinite(errors)])
+        # The k-th smallest of n errors covers k / (n + 1); beyond the largest nothing is known.
+        ranks = np.ceil(np.linspace(0, 1, RESIDUALS) * (len(errors) + 1)).astype(int)
+        self.residuals_ = errors[np.clip(ranks - 1, 0, len(errors) - 1)].tolist()
 
     def _loss(self) -> nn.Module:
-        return nn.MSELoss()
+        if self.quantiles is not None:
+            return QuantileLoss(self.target_.quantiles)  # type: ignore[union-attr]  # which are a NumberTarget's
+        return nn.PoissonNLLLoss(log_input=True) if self.loss == "poisson" else nn.MSELoss()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -85,7 +85,10 @@ class Shape:
         return self.n_in - len(self.bins) + sum(self.bins)
 
     def build(self, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:
-        """Return the network, its weights drawn by torch's default: U(-1/√n_in, 1/√n_in) for each layer.
+        """Return the network, its weights drawn from U(-√3/√n_in, √3/√n_in), n_in the inputs of the layer.
+
+        Their variance is 1/n_in, so that what goes through a hidden layer neither shrinks nor grows (LeCun, Bottou, Orr and
+        Müller, "Efficient BackProp", 1998); torch's default is a third of that. The last layer keeps it: predictions start small.
 
         Args:
             network: what to build after the encoding, from (inputs, outputs), instead of the layers described here.
@@ -97,7 +100,10 @@ class Shape:
         if network is not None:
             return nn.Sequential(*layers, network(width, self.n_out))
         for next_width in self.hidden:
-            layers += [nn.Linear(width, next_width), ACTIVATIONS[self.activation]()]
+            linear = nn.Linear(width, next_width)
+            with torch.no_grad():
+                linear.weight.mul_(3**0.5)
+            layers += [linear, ACTIVATIONS[self.activation]()]
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = next_width

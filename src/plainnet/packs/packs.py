@@ -25,6 +25,7 @@ from plainnet.networks.networks import parameter_groups
 from plainnet.packs.members import Member, Recipe, Rows
 from plainnet.packs.selection import vote_weights
 from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.tables.target import Target
 from plainnet.training.history import History
 from plainnet.training.many import Trial, train_many
 from plainnet.training.schedules import warmup_cosine
@@ -44,14 +45,14 @@ class PackData:
     Attributes:
         x: (N, F) features.
         y: (N,) classes, or (N, C) standardised numbers.
-        opinions: from a network's outputs to what is averaged: probabilities, or numbers.
+        target: what the members vote with, and how a vote is judged.
         weight: (N,) of each row; None: all 1.
         validation: ((M, F), targets, (M,) weights or None) that find the best epoch of every member; None: each holds out a fold.
     """
 
     x: Tensor
     y: Tensor
-    opinions: Callable[[npt.NDArray[Any]], Array]
+    target: Target
     weight: Array | None = None
     validation: tuple[Tensor, Tensor, Array | None] | None = None
 
@@ -234,12 +235,12 @@ def _score(history: History) -> float:
     return float("nan") if losses is None else float(np.min(losses))
 
 
-def predict_members(members: Sequence[Member], x: Tensor, opinions: Callable[[npt.NDArray[Any]], Array]) -> Array:
-    """Return the vote of the members, (N, C): the weighted mean of their ``opinions``."""
+def predict_members(members: Sequence[Member], x: Tensor, target: Target) -> Array:
+    """Return the vote of the members, (N, C): the weighted mean of their opinions."""
     total: Array | None = None
     for member in members:
         if member.weight > 0:
-            own = member.weight * opinions(predict(member.network, x))
+            own = member.weight * target.opinions(predict(member.network, x))
             total = own if total is None else total + own
     assert total is not None  # noqa: S101 - the weights sum to 1
     return total
@@ -255,21 +256,22 @@ def _vote(data: PackData, members: list[Member]) -> Array | None:
         if data.validation is not None and len(groups) > 1:
             x, y, weight = data.validation
             views = [
-                np.mean([data.opinions(predict(m.network, x)) for m in members if m.recipe.group == g], axis=0)
+                np.mean([data.target.opinions(predict(m.network, x)) for m in members if m.recipe.group == g], axis=0)
                 for g in groups
             ]
-            _share_out(members, groups, sizes, vote_weights(np.stack(views), y.numpy(), weight))
+            _share_out(members, groups, sizes, vote_weights(np.stack(views), y.numpy(), data.target.row_losses, weight))
         return None
     n_outputs = predict(members[0].network, data.x[:1]).shape[1]
     views = [np.full((len(data.x), n_outputs), np.nan) for _ in groups]
     for member in members:
         rows = member.held_out
-        views[groups.index(member.recipe.group)][rows] = data.opinions(predict(member.network, data.x[rows]))
+        views[groups.index(member.recipe.group)][rows] = data.target.opinions(predict(member.network, data.x[rows]))
     stacked = np.stack(views)
     known = np.isfinite(stacked).all(axis=(0, 2))  # a member that failed leaves its rows without
     if known.any() and len(groups) > 1:
         weight = None if data.weight is None else data.weight[known]
-        _share_out(members, groups, sizes, vote_weights(stacked[:, known], data.y.numpy()[known], weight))
+        weights = vote_weights(stacked[:, known], data.y.numpy()[known], data.target.row_losses, weight)
+        _share_out(members, groups, sizes, weights)
     shares = np.array([sum(m.weight for m in members if m.recipe.group == group) for group in groups])
     present = np.isfinite(stacked).all(axis=2) * shares[:, None]
     with np.errstate(invalid="ignore"):

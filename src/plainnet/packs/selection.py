@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,23 +18,28 @@ FIRST_VOTES, ROUNDS = 4, 24
 MOST_ROWS = 20_000
 
 
-def vote_weights(predictions: Array, y: npt.NDArray[np.generic], weight: Array | None = None) -> Array:
+def vote_weights(
+    predictions: Array,
+    y: npt.NDArray[np.generic],
+    row_losses: Callable[[Array, npt.NDArray[np.generic]], Array],
+    weight: Array | None = None,
+) -> Array:
     """Give out votes one by one, each to the group that lowers the loss of the joint prediction most.
 
     It is the ensemble selection of Caruana and others ("Ensemble Selection from Libraries of Models", ICML 2004,
     doi:10.1145/1015330.1015432), begun from an equal vote.
 
     Args:
-        predictions: (G, N, outputs) of G groups, of rows that their members did not train on: probabilities of classes
-            where y is whole numbers, else numbers.
-        y: (N,) classes, or (N, outputs) numbers.
+        predictions: (G, N, outputs) of G groups, of rows that their members did not train on.
+        y: (N, …) the targets.
+        row_losses: from (N, outputs) predictions and targets to the loss of each row, (N,).
         weight: (N,) of each row.
 
     Returns:
         (G,) weights that sum to 1.
 
     >>> y = np.array([[0.0], [1.0], [2.0]])
-    >>> vote_weights(np.stack([y, y + 9]), y).round(2)
+    >>> vote_weights(np.stack([y, y + 9]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1)).round(2)
     array([0.88, 0.12])
     """
     votes = np.full(len(predictions), float(FIRST_VOTES))
@@ -40,13 +47,11 @@ def vote_weights(predictions: Array, y: npt.NDArray[np.generic], weight: Array |
         return np.asarray(votes / votes.sum())
     step = -(-len(y) // MOST_ROWS)
     predictions, y, weight = predictions[:, ::step], y[::step], None if weight is None else weight[::step]
-    if y.ndim == 1:  # only the probability of the row's own class counts
-        predictions = predictions[:, np.arange(len(y)), y.astype(np.int64)]
     joint: Array = np.tensordot(votes, predictions, axes=1)
     for _ in range(ROUNDS):
         candidates = (joint + predictions) / (votes.sum() + 1)
-        losses = -np.log(np.maximum(candidates, 1e-12)) if y.ndim == 1 else ((candidates - y) ** 2).mean(axis=2)
-        best = int(np.argmin(np.average(losses, axis=1, weights=weight)))
+        losses = [np.average(row_losses(candidate, y), weights=weight) for candidate in candidates]
+        best = int(np.argmin(losses))
         votes[best] += 1
         joint = joint + predictions[best]
     return np.asarray(votes / votes.sum())

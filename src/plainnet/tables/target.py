@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from plainnet.errors import TableError
 
-__all__ = ["ClassTarget", "NumberTarget", "target_from_json"]
+__all__ = ["ClassTarget", "CountTarget", "NumberTarget", "Target", "target_from_json"]
 
 #: Largest number of a target: its square, and a sum of such squares, is still a float64.
 MOST = 1e150
@@ -60,6 +60,10 @@ class ClassTarget:
         powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
+    def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the log-loss of each row, (N,), of probabilities (N, C) and encoded classes (N,)."""
+        return np.asarray(-np.log(np.maximum(joint[np.arange(len(y)), y], 1e-12)))
+
     def decode(self, probabilities: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
         """Return the most probable class of each row: (N, C) -> (N,)."""
         return np.asarray(np.take(self.classes, probabilities.argmax(axis=1)))
@@ -84,12 +88,14 @@ class NumberTarget:
         scale: (K,) standard deviation of the training rows, 1 where it is 0.
         bounds: (2, K) least and largest of the training rows: what lies beyond is not predicted.
         is_1d: whether y came as (N,) rather than (N, K).
+        quantiles: those that are predicted of the one number, (Q,), instead of its mean; () for the mean.
     """
 
     mean: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     is_1d: bool
     bounds: npt.NDArray[np.float64] | None = None
+    quantiles: tuple[float, ...] = ()
 
     @classmethod
     def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> NumberTarget:
@@ -114,8 +120,8 @@ class NumberTarget:
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the network: one for each number."""
-        return len(self.mean)
+        """Outputs of the network: one for each number, or for each quantile."""
+        return len(self.quantiles) or len(self.mean)
 
     def encode(self, y: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """Standardise: (N,) or (N, K) -> (N, K)."""
@@ -124,23 +130,101 @@ class NumberTarget:
     def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what members of a pack vote with: their outputs, kept within the range of the training rows."""
         outputs = outputs.astype(np.float64)
+        if self.quantiles:
+            outputs = np.sort(
+                outputs, axis=1
+            )  # quantiles that cross are put in order; a mean of ordered ones is ordered
         return outputs if self.bounds is None else np.clip(outputs, *((self.bounds - self.mean) / self.scale))
+
+    def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the squared error of each row, or its pinball loss, (N,), of joint opinions and encoded targets."""
+        away = y - joint
+        if not self.quantiles:
+            return np.asarray((away**2).mean(axis=1))
+        shares = np.array(self.quantiles)
+        return np.asarray(np.maximum(shares * away, (shares - 1) * away).mean(axis=1))
 
     def decode(self, outputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Undo ``encode``: (N, K) -> (N,) or (N, K), as y came."""
         values = outputs.astype(np.float64) * self.scale + self.mean
-        return values[:, 0] if self.is_1d else values
+        return values[:, 0] if self.is_1d and not self.quantiles else values
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain values."""
         content = {"kind": "numbers", "mean": self.mean.tolist(), "scale": self.scale.tolist(), "is_1d": self.is_1d}
-        return content if self.bounds is None else content | {"bounds": self.bounds.tolist()}
+        content |= {} if self.bounds is None else {"bounds": self.bounds.tolist()}
+        return content | ({"quantiles": list(self.quantiles)} if self.quantiles else {})
 
 
-def target_from_json(content: Mapping[str, Any]) -> ClassTarget | NumberTarget:
+@dataclass(frozen=True)
+class CountTarget:
+    """Counts, K of them a row, whose expectation is predicted: the network's output is its logarithm.
+
+    Attributes:
+        mean: (K,) of the training rows, 1 where it is 0: counts are learnt in this unit, so that an output of 0 is the mean.
+        most: (K,) of the training rows: more is not predicted.
+        is_1d: whether y came as (N,) rather than (N, K).
+    """
+
+    mean: npt.NDArray[np.float64]
+    most: npt.NDArray[np.float64]
+    is_1d: bool
+
+    @classmethod
+    def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> CountTarget:
+        """Measure the training rows, (N,) or (N, K).
+
+        Raises:
+            TableError: a count is negative or too large.
+        """
+        columns = y.reshape(len(y), -1).astype(np.float64)
+        if float(columns.min()) < 0 or float(columns.max()) > MOST:
+            raise TableError(
+                f"loss='poisson' is for counts, and the target holds {columns.min():g} … {columns.max():g}: leave the loss out."
+            )
+        mean = np.average(columns, axis=0, weights=weight)
+        return cls(np.where(mean > 0, mean, 1.0), columns.max(axis=0), y.ndim == 1)
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network: one for each count."""
+        return len(self.mean)
+
+    def encode(self, y: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Divide by the mean: (N,) or (N, K) -> (N, K)."""
+        return (y.reshape(len(y), -1) / self.mean).astype(np.float32)
+
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what members of a pack vote with: expected counts in units of the mean, at most the largest count."""
+        with np.errstate(over="ignore"):
+            return np.minimum(np.exp(outputs.astype(np.float64)), np.maximum(self.most / self.mean, 1e-12))
+
+    def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the Poisson loss of each row, (N,), of expected counts and encoded ones."""
+        return np.asarray((joint - y * np.log(np.maximum(joint, 1e-12))).mean(axis=1))
+
+    def decode(self, joint: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+        """Return expected counts: (N, K) -> (N,) or (N, K), as y came."""
+        values = joint.astype(np.float64) * self.mean
+        return values[:, 0] if self.is_1d else values
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as plain values."""
+        return {"kind": "counts", "mean": self.mean.tolist(), "most": self.most.tolist(), "is_1d": self.is_1d}
+
+
+#: What a column to predict can be.
+Target = ClassTarget | NumberTarget | CountTarget
+
+
+def target_from_json(content: Mapping[str, Any]) -> Target:
     """Return the target that ``to_json`` wrote."""
     if content["kind"] == "classes":
         dtype = {"str": np.str_, "object": np.object_}.get(content["dtype"], content["dtype"])
         return ClassTarget(np.array(content["classes"], dtype=dtype))
+    mean = np.array(content["mean"], dtype=np.float64)
+    if content["kind"] == "counts":
+        return CountTarget(mean, np.array(content["most"], dtype=np.float64), bool(content["is_1d"]))
     bounds = np.array(content["bounds"]) if "bounds" in content else None  # format 1 had none
-    return NumberTarget(np.array(content["mean"]), np.array(content["scale"]), bool(content["is_1d"]), bounds)
+    quantiles = tuple(float(share) for share in content.get("quantiles", ()))
+    return NumberTarget(mean, np.array(content["scale"]), bool(content["is_1d"]), bounds, quantiles)
