@@ -227,3 +227,35 @@ def test_out_of_fold_probabilities_are_probabilities_that_beat_the_baseline() ->
     y = np.array(adult["income"].to_list()) == net.classes_[1]
     np.testing.assert_allclose(net.out_of_fold_.sum(axis=1), 1, rtol=1e-6)
     assert log_loss(y, net.out_of_fold_[:, 1]) < 0.75 * log_loss(y, np.full(len(y), y.mean()))
+
+
+def test_a_skewed_target_is_learnt_as_a_logarithm_too_and_the_held_out_rows_choose(tmp_path) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.uniform(-1, 1, (1500, 3))
+    y = np.exp(4 * X[:, 0] + X[:, 1]) * 1000
+    net = NetRegressor(epochs=15).fit(X, y)
+    share = {is_log: sum(m.weight for m in net.members_ if m.recipe.is_log is is_log) for is_log in (False, True)}
+    assert share[True] > share[False] > 0
+    raw = NetRegressor(epochs=15, loss=nn.MSELoss()).fit(X, y)
+    assert not any(member.recipe.is_log for member in raw.members_)
+    errors = [np.sqrt(np.mean((each.out_of_fold_ - y) ** 2)) for each in (net, raw)]
+    assert errors[0] < errors[1]
+    net.save(tmp_path / "m")
+    np.testing.assert_array_equal(plainnet.load(tmp_path / "m").predict(X), net.predict(X))
+
+
+@pytest.mark.parametrize("y", [np.arange(100.0), np.linspace(-5, 5, 100) ** 3, np.full(100, 7.0), np.zeros(100)])
+def test_other_targets_are_not(y) -> None:
+    from plainnet.tables.target import NumberTarget
+
+    assert NumberTarget.learn(y).logs is None
+
+
+def test_logarithms_and_back_are_the_numbers() -> None:
+    from plainnet.tables.target import NumberTarget
+
+    y = np.random.default_rng(0).exponential(1e5, 500)
+    target = NumberTarget.learn(y)
+    assert target.logs is not None
+    back = target.decode(target.opinions(target.to_logs(target.encode(y)), is_log=True))
+    np.testing.assert_allclose(back, y, rtol=1e-4, atol=1)

@@ -21,7 +21,7 @@ from torch import nn
 
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
-from plainnet.estimators.inputs import read_series, row_weights
+from plainnet.estimators.inputs import aligned, read_series, row_weights
 from plainnet.estimators.options import check_options, model_content, widths
 from plainnet.networks.networks import Shape, Vote
 from plainnet.packs.members import Member, Recipe, draw_recipes
@@ -32,7 +32,7 @@ from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
-from plainnet.tables.target import ClassTarget, Target
+from plainnet.tables.target import ClassTarget, NumberTarget, Target
 from plainnet.training.devices import choose_device
 from plainnet.training.history import History
 
@@ -141,14 +141,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)), valid_weight)
         pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
         self.keep_members(pack.members)
-        self.out_of_fold_ = None
         self._learn_residuals(y, pack.out_of_fold)
-        if pack.out_of_fold is not None:
-            self.out_of_fold_ = self._decoded(pack.out_of_fold)
-            if there is not None:
-                aligned = np.full((len(there), *self.out_of_fold_.shape[1:]), np.nan)
-                aligned[there] = self.out_of_fold_
-                self.out_of_fold_ = aligned
+        self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -238,9 +232,16 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         bins = position_bins(self.schema_)
         shape = Shape(len(feature_names(self.schema_)), self.target_.n_outputs, activation=self.activation, bins=bins)
         return draw_recipes(
-            settings, shape, is_class=isinstance(self.target_, ClassTarget), seed=seed,
+            settings, shape, is_class=isinstance(self.target_, ClassTarget), has_logs=self._has_logs(), seed=seed,
             hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
         )  # fmt: skip
+
+    def _has_logs(self) -> bool:
+        """Whether some members may learn the logarithm of the target: those of a loss of one's own are told by nobody."""
+        target = self.target_
+        return (
+            isinstance(target, NumberTarget) and target.logs is not None and self.loss is None and not target.quantiles
+        )
 
     def _build(self, recipe: Recipe) -> nn.Module:
         return recipe.shape.build(self.network)

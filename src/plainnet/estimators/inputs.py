@@ -12,7 +12,7 @@ from plainnet.errors import SettingError, TableError
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import target_array
 
-__all__ = ["read_series", "refuse_dates", "row_weights"]
+__all__ = ["aligned", "read_series", "refuse_dates", "row_weights"]
 
 
 def read_series(y: Any) -> npt.NDArray[Any]:
@@ -25,6 +25,15 @@ def read_series(y: Any) -> npt.NDArray[Any]:
     if series.null_count():
         raise TableError(f"Input y contains NaN: {series.null_count():,} rows have no target. Drop those rows.")
     return target_array(series)
+
+
+def aligned(predictions: npt.NDArray[Any], there: npt.NDArray[np.bool_] | None) -> npt.NDArray[Any]:
+    """Put predictions of the rows that ``there`` marks beside all rows, NaN for the others; None: all are there."""
+    if there is None:
+        return predictions
+    whole = np.full((len(there), *predictions.shape[1:]), np.nan)
+    whole[there] = predictions
+    return whole
 
 
 def refuse_dates(y: Any) -> None:

@@ -111,7 +111,7 @@ def _members(
         start = f"{number}."
         network.load_state_dict({n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
         score = float("nan") if entry["score"] is None else float(entry["score"])
-        recipe = Recipe(shape, 0.0, 0.0, number, -1, 0)
+        recipe = Recipe(shape, 0.0, 0.0, number, -1, 0, bool(entry.get("is_log", False)))
         nobody = np.zeros(0, dtype=np.int64)
         members.append(Member(network.eval(), nobody, weight, score, History("", "read from a file"), recipe))
     return members

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
+from plainnet.engines.prediction import predict
 from plainnet.networks.networks import Shape
 from plainnet.settings import FitSettings
+from plainnet.tables.target import Target
 from plainnet.training.history import History
 
 __all__ = ["GROUPS", "Group", "Member", "Recipe", "draw_recipes"]
@@ -62,6 +64,7 @@ class Recipe:
         group: its number.
         fold: the fold it holds out; -1: none.
         seed: of its weights and its shuffle.
+        is_log: it learns the logarithm of the target.
     """
 
     shape: Shape
@@ -70,6 +73,7 @@ class Recipe:
     group: int
     fold: int
     seed: int
+    is_log: bool = False
 
 
 @dataclass
@@ -77,10 +81,11 @@ class Member:
     """One network of a pack.
 
     Attributes:
-        network: encoded features -> logits, or standardised numbers.
+        network: encoded features -> logits, or standardised numbers or logarithms.
         held_out: (M,) rows of the training table it did not train on; empty where it trained on all.
         weight: its share of the vote.
-        score: its loss on those rows: log-loss, or squared error of the standardised target; NaN without such rows.
+        score: its loss on those rows, or on the validation rows: log-loss, or squared error of the standardised target; NaN
+            without such rows.
         history: its training.
         recipe: what it was to be.
     """
@@ -92,11 +97,16 @@ class Member:
     history: History
     recipe: Recipe
 
+    def opinions(self, x: Tensor, target: Target) -> npt.NDArray[np.float64]:
+        """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
+        return target.opinions(predict(self.network, x), is_log=self.recipe.is_log)
+
     def to_json(self) -> dict[str, Any]:
         """Return what a model file says of a member beside its weights."""
         return {
             "network": self.recipe.shape.to_json(),
             "weight": self.weight,
+            "is_log": self.recipe.is_log,
             "score": None if self.score != self.score else self.score,
         }
 
@@ -113,6 +123,7 @@ def draw_recipes(
     shape: Shape,
     *,
     is_class: bool,
+    has_logs: bool,
     seed: int,
     hidden: Sequence[int] | None = None,
     dropout: float | None = None,
@@ -125,6 +136,7 @@ def draw_recipes(
         settings: how many members, how many folds.
         shape: of a network whose numbers have all their bins.
         is_class: the target is classes.
+        has_logs: every second group learns the logarithm of the target; their votes, chosen on held-out rows, decide.
         seed: of the pack.
         hidden: what the user has chosen, for all members, as the next three; None: each group's own.
         dropout: as above.
@@ -148,6 +160,7 @@ def draw_recipes(
                 number // max(settings.folds, 1),
                 number % settings.folds if settings.folds else -1,
                 seed + number,
+                has_logs and (number // max(settings.folds, 1)) % 2 == 1,
             )
         )
     return recipes

@@ -19,13 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines.job import Epochs, Loss
-from plainnet.engines.prediction import predict
 from plainnet.errors import TrainingError
 from plainnet.networks.networks import parameter_groups
 from plainnet.packs.members import Member, Recipe, Rows
 from plainnet.packs.selection import vote_weights
 from plainnet.settings import EarlyStopping, FitSettings
-from plainnet.tables.target import Target
+from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
 from plainnet.training.many import Trial, train_many
 from plainnet.training.schedules import warmup_cosine
@@ -134,7 +133,7 @@ def train_pack(
             kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
         held_out.append(held)
         network = build(recipe)
-        trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe.seed))
+        trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe))
     if device == "cpu":
         histories = train_many(trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress)
     else:
@@ -143,7 +142,7 @@ def train_pack(
             for trial in trials
         ]
     members = [
-        Member(trial.model.eval(), held, 0.0, _score(history), history, recipe)
+        Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
         for trial, held, history, recipe in zip(trials, held_out, histories, recipes, strict=True)
         if len(history)
     ]
@@ -194,12 +193,19 @@ def _trial(
     kept: Rows,
     held: Rows,
     settings: FitSettings,
-    seed: int,
+    recipe: Recipe,
 ) -> Trial:
     weight = data.weight
-    validation: tuple[Any, ...] | None = data.validation
+
+    def seen(y: Tensor) -> Tensor:
+        is_log = recipe.is_log and isinstance(data.target, NumberTarget)
+        return torch.from_numpy(data.target.to_logs(y.numpy())) if is_log else y  # type: ignore[union-attr]
+
+    validation: tuple[Any, ...] | None = None
     if len(held):
-        validation = (data.x[held], data.y[held], None if weight is None else weight[held])
+        validation = (data.x[held], seen(data.y[held]), None if weight is None else weight[held])
+    elif data.validation is not None:
+        validation = (data.validation[0], seen(data.validation[1]), data.validation[2])
     if validation is not None and validation[2] is None:
         validation = validation[:2]
     n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
@@ -208,7 +214,7 @@ def _trial(
         network,
         optimizer,
         x=data.x if everything else data.x[kept],
-        y=data.y if everything else data.y[kept],
+        y=seen(data.y if everything else data.y[kept]),
         sample_weight=None if weight is None else weight[kept],
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -217,7 +223,7 @@ def _trial(
         scheduler_every="step",
         stopping=EarlyStopping(patience=settings.patience) if validation is not None else None,
         clip_grad_norm=1.0,
-        seed=seed,
+        seed=recipe.seed,
     )
 
 
@@ -230,59 +236,64 @@ def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
 
 
-def _score(history: History) -> float:
-    losses = history.validation_losses
-    return float("nan") if losses is None else float(np.min(losses))
-
-
 def predict_members(members: Sequence[Member], x: Tensor, target: Target) -> Array:
     """Return the vote of the members, (N, C): the weighted mean of their opinions."""
     total: Array | None = None
     for member in members:
         if member.weight > 0:
-            own = member.weight * target.opinions(predict(member.network, x))
+            own = member.weight * member.opinions(x, target)
             total = own if total is None else total + own
     assert total is not None  # noqa: S101 - the weights sum to 1
     return total
 
 
 def _vote(data: PackData, members: list[Member]) -> Array | None:
-    """Set the members' weights; return the out-of-fold predictions."""
+    """Set the members' scores and weights; return the out-of-fold predictions."""
     groups = sorted({member.recipe.group for member in members})
-    sizes = {group: sum(member.recipe.group == group for member in members) for group in groups}
-    for member in members:
-        member.weight = 1 / len(groups) / sizes[member.recipe.group]
-    if all(len(member.held_out) == 0 for member in members):
-        if data.validation is not None and len(groups) > 1:
-            x, y, weight = data.validation
-            views = [
-                np.mean([data.target.opinions(predict(m.network, x)) for m in members if m.recipe.group == g], axis=0)
-                for g in groups
-            ]
-            _share_out(members, groups, sizes, vote_weights(np.stack(views), y.numpy(), data.target.row_losses, weight))
-        return None
-    n_outputs = predict(members[0].network, data.x[:1]).shape[1]
-    views = [np.full((len(data.x), n_outputs), np.nan) for _ in groups]
-    for member in members:
-        rows = member.held_out
-        views[groups.index(member.recipe.group)][rows] = data.target.opinions(predict(member.network, data.x[rows]))
-    stacked = np.stack(views)
-    known = np.isfinite(stacked).all(axis=(0, 2))  # a member that failed leaves its rows without
-    if known.any() and len(groups) > 1:
-        weight = None if data.weight is None else data.weight[known]
-        weights = vote_weights(stacked[:, known], data.y.numpy()[known], data.target.row_losses, weight)
-        _share_out(members, groups, sizes, weights)
-    shares = np.array([sum(m.weight for m in members if m.recipe.group == group) for group in groups])
-    present = np.isfinite(stacked).all(axis=2) * shares[:, None]
-    with np.errstate(invalid="ignore"):
-        joint = np.einsum("gn,gnc->nc", present, np.nan_to_num(stacked)) / present.sum(axis=0)[:, None]
-    return np.asarray(joint)
-
-
-def _share_out(members: list[Member], groups: list[int], sizes: dict[int, int], weights: Array) -> None:
+    shares = np.full(len(groups), 1 / len(groups))
+    holds_out = any(len(member.held_out) for member in members)
+    joint = None
+    if holds_out:
+        views = _out_of_fold(data, members, groups)
+        known = np.isfinite(views).all(axis=(0, 2))  # a member that failed leaves its rows without
+        if known.any():
+            weight = None if data.weight is None else data.weight[known]
+            shares = vote_weights(views[:, known], data.y.numpy()[known], data.target.row_losses, weight)
+        present = np.isfinite(views).all(axis=2) * shares[:, None]
+        with np.errstate(invalid="ignore"):
+            joint = np.einsum("gn,gnc->nc", present, np.nan_to_num(views)) / present.sum(axis=0)[:, None]
+    elif data.validation is not None:
+        x, y, weight = data.validation
+        own = [_judged(member, x, y, data.target, weight) for member in members]
+        of_groups = [[view for view, m in zip(own, members, strict=True) if m.recipe.group == g] for g in groups]
+        means = np.stack([np.mean(part, axis=0) for part in of_groups])
+        shares = vote_weights(means, y.numpy(), data.target.row_losses, weight)
     for member in members:
         group = member.recipe.group
-        member.weight = float(weights[groups.index(group)]) / sizes[group]
+        size = sum(other.recipe.group == group for other in members)
+        member.weight = float(shares[groups.index(group)]) / size
+    return joint
+
+
+def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Array:
+    """Return each group's predictions of the rows that its members held out, (G, N, C); NaN where none did."""
+    views: Array | None = None
+    for member in members:
+        rows = member.held_out
+        weight = None if data.weight is None else data.weight[rows]
+        own = _judged(member, data.x[rows], data.y[rows], data.target, weight)
+        if views is None:
+            views = np.full((len(groups), len(data.x), own.shape[1]), np.nan)
+        views[groups.index(member.recipe.group)][rows] = own
+    assert views is not None  # noqa: S101 - a pack has members
+    return views
+
+
+def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array | None) -> Array:
+    """Return a member's opinions of rows it did not train on, and set its score on them."""
+    own = member.opinions(x, target)
+    member.score = float(np.average(target.row_losses(own, y.numpy()), weights=weight))
+    return own
 
 
 def join_histories(members: Sequence[Member]) -> History:

@@ -13,6 +13,8 @@ from plainnet.errors import TableError
 
 __all__ = ["ClassTarget", "CountTarget", "NumberTarget", "Target", "target_from_json"]
 
+#: Skewness from which some members learn the logarithm of a target: a normal distribution has 0, an exponential one 2.
+SKEWED = 0.5
 #: Largest number of a target: its square, and a sum of such squares, is still a float64.
 MOST = 1e150
 
@@ -55,7 +57,7 @@ class ClassTarget:
             )
         return np.asarray(np.searchsorted(self.classes, y), dtype=np.int64)
 
-    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - numbers have logs
         """Return what members of a pack vote with: the probabilities of their logits, (N, C)."""
         powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -89,6 +91,7 @@ class NumberTarget:
         bounds: (2, K) least and largest of the training rows: what lies beyond is not predicted.
         is_1d: whether y came as (N,) rather than (N, K).
         quantiles: those that are predicted of the one number, (Q,), instead of its mean; () for the mean.
+        logs: how some members see a skewed number of no sign: (unit, mean, scale) of log(1 + number / unit); None: it is not.
     """
 
     mean: npt.NDArray[np.float64]
@@ -96,6 +99,7 @@ class NumberTarget:
     is_1d: bool
     bounds: npt.NDArray[np.float64] | None = None
     quantiles: tuple[float, ...] = ()
+    logs: tuple[float, float, float] | None = None
 
     @classmethod
     def learn(cls, y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> NumberTarget:
@@ -116,7 +120,8 @@ class NumberTarget:
         mean = mean * unit
         # Less than float32 can tell from the mean is a constant target.
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
-        return cls(mean, scale, y.ndim == 1, np.stack([columns.min(axis=0), columns.max(axis=0)]))
+        bounds = np.stack([columns.min(axis=0), columns.max(axis=0)])
+        return cls(mean, scale, y.ndim == 1, bounds, logs=_logs_of(y, weight) if y.ndim == 1 else None)
 
     @property
     def n_outputs(self) -> int:
@@ -127,9 +132,20 @@ class NumberTarget:
         """Standardise: (N,) or (N, K) -> (N, K)."""
         return ((y.reshape(len(y), -1) - self.mean) / self.scale).astype(np.float32)
 
-    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return what members of a pack vote with: their outputs, kept within the range of the training rows."""
+    def to_logs(self, encoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Turn encoded numbers to what a member that sees logarithms learns: (N, 1) -> (N, 1), standardised too."""
+        assert self.logs is not None  # noqa: S101 - only then a member sees logarithms
+        unit, mean, scale = self.logs
+        numbers = np.maximum(encoded.astype(np.float64) * self.scale + self.mean, 0)
+        return ((np.log1p(numbers / unit) - mean) / scale).astype(np.float32)
+
+    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:
+        """Return what members of a pack vote with: encoded numbers, kept within the range of the training rows."""
         outputs = outputs.astype(np.float64)
+        if is_log and self.logs is not None:
+            unit, mean, scale = self.logs
+            numbers = unit * np.expm1(np.minimum(outputs * scale + mean, 700))  # exp(700) is a float64 still
+            outputs = (numbers - self.mean) / self.scale
         if self.quantiles:
             outputs = np.sort(
                 outputs, axis=1
@@ -153,7 +169,29 @@ class NumberTarget:
         """Return the target as plain values."""
         content = {"kind": "numbers", "mean": self.mean.tolist(), "scale": self.scale.tolist(), "is_1d": self.is_1d}
         content |= {} if self.bounds is None else {"bounds": self.bounds.tolist()}
+        content |= {} if self.logs is None else {"logs": list(self.logs)}
         return content | ({"quantiles": list(self.quantiles)} if self.quantiles else {})
+
+
+def _logs_of(y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None) -> tuple[float, float, float] | None:
+    """Return unit, mean and scale of log(1 + y / unit), where y is positive and its logarithm much less skewed; else None."""
+    if y.min() < 0 or not y.max() > 0:
+        return None
+    unit = float(np.quantile(y[y > 0], 0.1))
+    with np.errstate(over="ignore"):
+        logs = np.log1p(y / unit)
+    if not np.isfinite(logs).all() or not _skewness(y, weight) > max(SKEWED, 2 * abs(_skewness(logs, weight))):
+        return None
+    mean = float(np.average(logs, weights=weight))
+    return unit, mean, float(np.sqrt(np.average((logs - mean) ** 2, weights=weight)))
+
+
+def _skewness(values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None) -> float:
+    """Return the third standardised moment; 0 of constant values."""
+    values = values / np.abs(values).max()
+    away = values - np.average(values, weights=weight)
+    variance = np.average(away**2, weights=weight)
+    return float(np.average(away**3, weights=weight) / variance**1.5) if variance > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +232,7 @@ class CountTarget:
         """Divide by the mean: (N,) or (N, K) -> (N, K)."""
         return (y.reshape(len(y), -1) / self.mean).astype(np.float32)
 
-    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - its outputs always are
         """Return what members of a pack vote with: expected counts in units of the mean, at most the largest count."""
         with np.errstate(over="ignore"):
             return np.minimum(np.exp(outputs.astype(np.float64)), np.maximum(self.most / self.mean, 1e-12))
@@ -227,4 +265,5 @@ def target_from_json(content: Mapping[str, Any]) -> Target:
         return CountTarget(mean, np.array(content["most"], dtype=np.float64), bool(content["is_1d"]))
     bounds = np.array(content["bounds"]) if "bounds" in content else None  # format 1 had none
     quantiles = tuple(float(share) for share in content.get("quantiles", ()))
-    return NumberTarget(mean, np.array(content["scale"]), bool(content["is_1d"]), bounds, quantiles)
+    logs = tuple(float(value) for value in content["logs"]) if "logs" in content else None
+    return NumberTarget(mean, np.array(content["scale"]), bool(content["is_1d"]), bounds, quantiles, logs)  # type: ignore[arg-type]
