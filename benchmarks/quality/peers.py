@@ -203,7 +203,8 @@ def fit_pytabkit(X, y, table, seed, *, model, settings):
 
 def fit_plainnet(X, y, table, seed, **settings):
     kind = plainnet.NetRegressor if table.task == "regression" else plainnet.NetClassifier
-    return predictor(kind(random_state=seed, **settings).fit(X, y), table, lambda X: X)
+    kinds = dict.fromkeys(table.categories, "category")
+    return predictor(kind(random_state=seed, kinds=kinds, **settings).fit(X, y), table, lambda X: X)
 
 
 @dataclass(frozen=True)

@@ -73,15 +73,18 @@ def number(value, digits=4):
 
 
 def errors(fits, measure):
-    """Return a line a table: the mean over seeds of each peer, the best in bold."""
+    """Return a line a table: the mean over seeds of each peer, the best in bold, † where the seeds are fewer than others'."""
     rows = []
     for table in fits.tables:
-        values = [fits.mean(table, peer, measure) for peer in fits.peers]
-        known = [value for value in values if value is not None]
-        if known:
-            best = min(known)
+        values = {peer: fits.mean(table, peer, measure) for peer in fits.peers}
+        seeds = {peer: len(fits.seeds(table, peer)) for peer in fits.peers}
+        full = [value for peer, value in values.items() if value is not None and seeds[peer] == max(seeds.values())]
+        if full:
             what = "log-loss" if measure == "log_loss" else MEASURES[TABLES[table].task]
-            cells = [f"**{value:.4f}**" if value == best else number(value) for value in values]
+            cells = []
+            for peer, value in values.items():
+                mark = "†" if value is not None and seeds[peer] < max(seeds.values()) else ""
+                cells.append(f"**{value:.4f}**" if value == min(full) and not mark else f"{number(value)}{mark}")
             rows.append([table, TABLES[table].half, what, *cells])
     return table_of(["table", "half", "error", *fits.peers], rows)
 
@@ -145,7 +148,7 @@ def uncapped(fits):
                 what = MEASURES[TABLES[table].task]
                 line = [peer, what, number(error), number(loss), f"{seconds:.1f}", ", ".join(seeds)]
                 rows.append([table, f"{n_train:,}", *line])
-    return table_of(["table", "training rows", "", "error", "value", "log-loss", "fit s", "seeds"], rows)
+    return table_of(["table", "training rows", "peer", "error", "value", "log-loss", "fit s", "seeds"], rows)
 
 
 def facts(rows, fits):
@@ -189,7 +192,13 @@ def page(rows):
                 lines += comparison(capped, who, measure)
     else:
         lines += ["plainnet has no fits yet.", ""]
-    lines += ["## Errors", "", *errors(capped, "error"), "## Log-loss", "", *errors(capped, "log_loss")]
+    lines += [
+        "## Errors",
+        "",
+        "† over fewer seeds than the others: not to be compared across; the ratios above take the seeds both have.",
+        "",
+    ]
+    lines += [*errors(capped, "error"), "## Log-loss", "", *errors(capped, "log_loss")]
     lines += ["## Time and calibration", "",
               "Seconds include each peer's own preprocessing. Calibration: expected calibration error on the binary tables of at",
               "least 5 000 rows, 15 bins.", "", *costs(capped)]  # fmt: skip

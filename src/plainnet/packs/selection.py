@@ -11,9 +11,8 @@ __all__ = ["vote_weights"]
 
 Array = npt.NDArray[np.float64]
 
-#: Votes that each group has before the first is given out, and votes given out. The first keep the weights near equal where
-#: the held-out rows do not tell the groups apart.
-FIRST_VOTES, ROUNDS = 4, 24
+#: Votes that each group has before the first is given out, and votes given out.
+FIRST_VOTES, ROUNDS = 1, 24
 #: Rows that are looked at, at most.
 MOST_ROWS = 20_000
 
@@ -40,7 +39,7 @@ def vote_weights(
 
     >>> y = np.array([[0.0], [1.0], [2.0]])
     >>> vote_weights(np.stack([y, y + 9]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1)).round(2)
-    array([0.88, 0.12])
+    array([0.96, 0.04])
     """
     votes = np.full(len(predictions), float(FIRST_VOTES))
     if len(predictions) < 2:
