@@ -239,6 +239,7 @@ PEERS = {
     "random_forest": Peer("scikit-learn", fit_random_forest),
     "sklearn_mlp": Peer("scikit-learn", fit_sklearn_mlp),
     "realmlp_td": Peer("pytabkit", partial(fit_pytabkit, model="RealMLP_TD", settings={})),
+    "realmlp_td_cv5": Peer("pytabkit", partial(fit_pytabkit, model="RealMLP_TD", settings={"n_cv": 5})),
     "realmlp_td_s": Peer("pytabkit", partial(fit_pytabkit, model="RealMLP_TD_S", settings={})),
     "tabm": Peer("pytabkit", partial(fit_pytabkit, model="TabM_D", settings=TABM)),
 }

@@ -25,6 +25,7 @@ MARKS = {
     "random_forest": ("v", "#999999"),
     "sklearn_mlp": ("X", "#000000"),
     "realmlp_td": ("D", "#d55e00"),
+    "realmlp_td_cv5": ("d", "#d55e00"),
     "realmlp_td_s": ("P", "#cc79a7"),
     "tabm": ("p", "#56b4e9"),
 }

@@ -91,7 +91,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Highest learning rate of the schedule.  [default: 0.008 for classes, 0.015 for numbers]",
+            help="Highest learning rate of the schedule.  [default: by the kind of target]",
             show_default=False,
         ),
     ] = None,

@@ -121,7 +121,7 @@ def _coded_linear(program: Program, x: Codes, module: nn.Linear) -> Value:
         program.memory(len(x.bins) * program.lead),
         out.gradient,
     )  # fmt: skip
-    program.layer(Operation(coded_linear, words, (x.scale,)))
+    program.layer(Operation(coded_linear, words, (x.scale, float(program.evaluates))))
     if out.gradient >= 0:
         program.weights.append((Operation(coded_linear_weights, words, (x.scale,)), module.out_features))
     # The tables are one thread's.

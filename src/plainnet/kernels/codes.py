@@ -161,11 +161,28 @@ def _bins(m, a, s, i):
     return int(fixed[a[8] + 2 * i + 1]), int(fixed[a[8] + 2 * i])
 
 
+@register_jitable
+def _write_tables(m, p, begins, widths, block, width, a, c, s):
+    """Fill the tables of ``coded_linear`` from its weights."""
+    n_in, n_out, plain = a[2], a[3], a[6]
+    _turn(widths, width, shift(p, a[4] + plain), n_in, n_out, n_in - plain, s)
+    if c[0] != 1.0:
+        for i in range((n_in - plain) * width):
+            widths[i] *= number(m, c[0])
+    bias = shift(block, lanes_of(m) * width)
+    for o in range(n_out if a[5] >= 0 else 0):
+        bias[o] = p[a[5] + o]
+    for i in range(a[7]):
+        first, bins = _bins(m, a, s, i)
+        start = bias if i == 0 else shift(bias, width)
+        _sum_all(shift(begins, first * width), shift(widths, first * width), start, bins, width, 0)
+
+
 def coded_linear(m, p, g, a, c, s, d):
     """y = W code(x) + b, looked up.
 
     a: x, y, inputs of W, outputs, W, b or -1, plain features, coded numbers, bins of each, tables, block, places, rests, gradient of y;
-    c: what a code of 1 is.
+    c: what a code of 1 is, 1 where the network is only evaluated.
 
     The bins and the first code of each number are constants. The tables are (codes, width) twice: what a bin begins with, and what
     it adds along its width; going back, what all above and what the bin itself gathered. The block has room for a vector of
@@ -175,18 +192,10 @@ def coded_linear(m, p, g, a, c, s, d):
     codes, width = n_in - plain, (n_out + lanes - 1) // lanes * lanes
     begins, widths, block = shift(m, a[9]), shift(m, a[9] + codes * width), shift(m, a[10])
     places, rests = shift(m, a[11]), shift(m, a[12])
-    _turn(widths, width, shift(p, a[4] + plain), n_in, n_out, codes, s)
-    scale = number(m, c[0])
-    if c[0] != 1.0:
-        for i in range(codes * width):
-            widths[i] *= scale
-    bias = shift(block, lanes * width)
-    for o in range(n_out if a[5] >= 0 else 0):
-        bias[o] = p[a[5] + o]
+    if c[1] == 0.0 or s[GOES_ON] == 0:  # while a network is evaluated, its tables stay as they are
+        _write_tables(m, p, begins, widths, block, width, a, c, s)
     for i in range(count):
         first, bins = _bins(m, a, s, i)
-        start = bias if i == 0 else shift(bias, width)
-        _sum_all(shift(begins, first * width), shift(widths, first * width), start, bins, width, 0)
         x, own_places, own_rests = shift(m, a[0] + (plain + i) * lead), shift(places, i * lead), shift(rests, i * lead)
         n, last = number(m, float(bins)), number(m, float(bins - 1))
         for b in range(s[COLUMNS]):

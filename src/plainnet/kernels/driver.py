@@ -309,6 +309,7 @@ def _evaluate(unit, k, r, first, stop):
         d[LOSS] = 0.0
         for start in range(0, rows, k[VALID_PART]):
             _set_part(s, m, block + start, min(k[VALID_PART], rows - start))
+            s[GOES_ON] = 0 if block == first and start == 0 else 1
             _operate(m, p, g, k, k[VALID_FIRST], k[VALID_STOP], s, d)
         loss = d[LOSS] * d[SCALE]
         r[VALID_TOTAL] += loss if k[SUMS] == 1 else loss * rows
@@ -396,5 +397,6 @@ def predict(like, k, r, first, stop):
     s[X], s[OUT], s[FIXED] = k[VALID_X], k[PREDICTIONS], k[VALID_FIXED]
     for start in range(first, stop, k[VALID_PART]):
         _set_part(s, m, start, min(k[VALID_PART], stop - start))
+        s[GOES_ON] = 0 if start == first else 1
         _operate(m, p, g, k, k[VALID_FIRST], k[VALID_STOP], s, d)
     return DONE

@@ -33,7 +33,8 @@ SETTINGS = 8
 ) = range(17)
 # ROWS: rows in it. COLUMNS: rows rounded up to whole vectors. LEAD: from one feature to the next, in numbers.
 # FEW: 1 where the features of a row are neighbours (few rows), 0 where the rows of a feature are.
-# GOES_ON: gradients are added to those of the batch's earlier parts. STEP: steps so far, this one not counted.
+# GOES_ON: an earlier part of the batch, or of the rows evaluated, went before: gradients are added to its own.
+# STEP: steps so far, this one not counted.
 # FIRST: place of its first row in the order. ORDER: address of row numbers, or 0. X, Y, WEIGHT: addresses of the data.
 # OUT: address where predictions go. FIXED: address of the program's constant numbers. OWN_FIRST, OWN_COUNT: the outputs of a
 # layer whose weights' gradient is wanted. BATCH_MEMORY: address of the memory of a batch, for an optimizer's kernel. SCRATCH:
