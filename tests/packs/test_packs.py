@@ -80,8 +80,14 @@ def test_the_votes_go_to_the_group_that_errs_less() -> None:
     weights = vote_weights(np.stack([bad, good]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1))
     assert weights.sum() == pytest.approx(1)
     assert weights[1] > 0.8
-    alike = vote_weights(np.stack([good, good]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1))
-    assert abs(alike[0] - 0.5) < 0.4
+
+
+def test_groups_that_err_alike_and_apart_share_the_vote() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(2000, 1))
+    groups = np.stack([y + rng.normal(0, 1, y.shape) for _ in range(3)])
+    weights = vote_weights(groups, y, lambda joint, y: ((joint - y) ** 2).mean(axis=1))
+    np.testing.assert_allclose(weights, 1 / 3, atol=0.08)
 
 
 def test_folds_have_the_same_share_of_each_class() -> None:

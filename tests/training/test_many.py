@@ -124,7 +124,7 @@ def test_ctrl_c_ends_all_and_keeps_what_they_reached() -> None:
     threading.Timer(0.6, lambda: signal.raise_signal(signal.SIGINT)).start()
     trials = [trial(i) for i in range(40)]
     before = copy.deepcopy(trials[0].model.state_dict())
-    histories = train_many(trials, X, Y, loss=nn.MSELoss(), epochs=300_000, engine="fused")
+    histories = train_many(trials, X, Y, loss=nn.MSELoss(), epochs=5_000_000, engine="fused")
     assert {history.stopped_by for history in histories} == {"interrupt"}
     assert len(histories[0]) > 100
     assert len(histories[-1]) == 0

@@ -122,8 +122,15 @@ def _coded_linear(program: Program, x: Codes, module: nn.Linear) -> Value:
         out.gradient,
     )  # fmt: skip
     program.layer(Operation(coded_linear, words, (x.scale, float(program.evaluates))))
+    # What plain features add: a linear layer of its own, whose weights are the first of each row of W.
+    plain = (x.place, out.place, x.plain, module.out_features, program.place(module.weight), -1, -1, out.gradient)
+    added = (0, sum(x.bins), 1)
+    if x.plain:
+        program.layer(Operation(linear, (*plain, FORWARD, *added)))
     if out.gradient >= 0:
         program.weights.append((Operation(coded_linear_weights, words, (x.scale,)), module.out_features))
+        if x.plain:
+            program.weights.append((Operation(linear, (*plain, WEIGHTS, *added)), module.out_features))
     # The tables are one thread's.
     program.splits, program.by_features = False, True
     return out

@@ -23,8 +23,6 @@ from plainnet.kernels.products import (
     call_tile,
     lanes_in,
     lanes_of,
-    multiply_dots,
-    multiply_rows,
     transpose_block,
 )
 from plainnet.kernels.state import COLUMNS, FIXED, GOES_ON, LEAD, ROWS, SCRATCH
@@ -179,7 +177,7 @@ def _write_tables(m, p, begins, widths, block, width, a, c, s):
 
 
 def coded_linear(m, p, g, a, c, s, d):
-    """y = W code(x) + b, looked up.
+    """y = W code(x) + b, looked up. What plain features add to y is left to ``linear``.
 
     a: x, y, inputs of W, outputs, W, b or -1, plain features, coded numbers, bins of each, tables, block, places, rests, gradient of y;
     c: what a code of 1 is, 1 where the network is only evaluated.
@@ -214,12 +212,10 @@ def coded_linear(m, p, g, a, c, s, d):
                     shift(rests, row), lead, count,
                 )  # fmt: skip
         _turn(shift(y, start), lead, block, width, lanes, n_out, s)
-    if plain > 0:
-        multiply_rows(y, lead, shift(p, a[4]), n_in, 1, shift(m, a[0]), lead, n_out, s[COLUMNS], plain, 1, y)
 
 
 def coded_linear_weights(m, p, g, a, c, s, d):
-    """dW and db. As ``coded_linear``."""
+    """dW, but for plain features, and db. As ``coded_linear``."""
     n_in, n_out, plain, count, lead, lanes = a[2], a[3], a[6], a[7], s[LEAD], lanes_of(m)
     codes, width = n_in - plain, (n_out + lanes - 1) // lanes * lanes
     above, within, block = shift(m, a[9]), shift(m, a[9] + codes * width), shift(m, a[10])
@@ -248,7 +244,5 @@ def coded_linear_weights(m, p, g, a, c, s, d):
                 dw[o * n_in + plain + t] += within[t * width + o]
     else:
         _turn(shift(dw, plain), n_in, within, width, codes, n_out, s)
-    if plain > 0:
-        multiply_dots(dw, n_in, dy, lead, shift(m, a[0]), lead, n_out, plain, s[COLUMNS], s[GOES_ON])
     if a[5] >= 0:
         add_sums(m, g, a[13], a[5], n_out, 0, n_out, s)

@@ -303,8 +303,7 @@ def _evaluate(unit, k, r, first, stop):
     if first == 0:
         r[VALID_TOTAL] = 0.0
     for block in range(first, stop, EVALUATION_BLOCK):
-        rows = min(EVALUATION_BLOCK, stop - block)
-        s[FIRST] = block
+        s[FIRST], rows = block, min(EVALUATION_BLOCK, stop - block)
         _set_scale(m, p, g, k, s, d, k[VALID_SCALER], rows)
         d[LOSS] = 0.0
         for start in range(0, rows, k[VALID_PART]):
@@ -336,8 +335,7 @@ def _finish_epoch(unit, k, r, index):
     if k[VALIDATES] == 1:
         watched = r[VALID_TOTAL] if k[SUMS] == 1 else r[VALID_TOTAL] / k[VALID_ROWS]
         reals_at(k[VALID_LOSSES])[index] = watched
-    epoch = k[EPOCH]
-    k[EPOCH] += 1
+    epoch, k[EPOCH] = k[EPOCH], k[EPOCH] + 1
     if k[STOPS] == 0:
         return DONE
     if watched < r[BEST_LOSS] - r[MIN_DELTA]:

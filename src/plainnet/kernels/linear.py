@@ -19,7 +19,10 @@ DOTS_BLOCK = 512
 
 
 def linear(m, p, g, a, c, s, d):
-    """y = W x + b, and back. a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which way.
+    """y = W x + b, and back.
+
+    a: x, y, inputs, outputs, W, b or -1, gradient of x, gradient of y, which way, –, numbers in a row of W that are no inputs, 1 to
+    add to y.
 
     All are one kernel, with one call of either product, since those take longest to compile. STEP_OF_SGD is a step of plain SGD
     that never writes its gradient down, a[9] being 1 to maximise and c the settings of the group: with few rows, fetching and
@@ -28,7 +31,7 @@ def linear(m, p, g, a, c, s, d):
     way, few, lead = a[8], s[FEW] == 1, s[LEAD]
     if way == STEP_OF_SGD:
         m = numbers_at(m, s[BATCH_MEMORY])
-    n_in, n_out, rows = a[2], a[3], s[ROWS]
+    n_in, n_out, rows, stride = a[2], a[3], s[ROWS], a[2] + a[10]
     x, y, dx, dy = shift(m, a[0]), shift(m, a[1]), shift(m, a[6]), shift(m, a[7])
     weight, bias = shift(p, a[4]), shift(p, a[5])
     has_bias = a[5] >= 0
@@ -38,7 +41,7 @@ def linear(m, p, g, a, c, s, d):
         y,
         lead,
         weight,
-        n_in,
+        stride,
         1,
         x,
         lead,
@@ -47,7 +50,7 @@ def linear(m, p, g, a, c, s, d):
         n_in,
     )
     if way == FORWARD and not few:
-        begin = 2 if has_bias else 0
+        begin = 1 if a[11] == 1 else 2 if has_bias else 0
     elif way == FORWARD:
         for row in range(rows if has_bias else 0):
             for i in range(n_out):
@@ -61,7 +64,7 @@ def linear(m, p, g, a, c, s, d):
     else:
         first = 0 if way == STEP_OF_SGD else s[OWN_FIRST]
         n = n_out if way == STEP_OF_SGD else min(s[OWN_COUNT], n_out - first)
-        to, to_step, width, right, begin = shift(g, a[4] + first * n_in), n_in, n_in, x, s[GOES_ON]
+        to, to_step, width, right, begin = shift(g, a[4] + first * stride), stride, n_in, x, s[GOES_ON]
         if few:
             left, step_i, step_k, right_step, k = shift(dy, first), 1, n_out, n_in, rows
         else:

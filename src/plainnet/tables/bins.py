@@ -45,7 +45,7 @@ def find_knots(
 def positions(values: npt.NDArray[np.float64], knots: tuple[float, ...]) -> npt.NDArray[np.float64]:
     """Return where values lie among the knots, from 0 (the first, and below) to 1 (the last, and above).
 
-    >>> positions(np.array([-5.0, 0.0, 2.0, 10.0, 99.0]), (0.0, 1.0, 3.0, 10.0)).round(3)
-    array([0.   , 0.   , 0.5  , 1.   , 1.   ])
+    >>> positions(np.array([-5.0, 0.0, 2.0, 10.0, 99.0]), (0.0, 1.0, 3.0, 10.0)).tolist()
+    [0.0, 0.0, 0.5, 1.0, 1.0]
     """
-    return np.interp(values, knots, np.linspace(0, 1, len(knots)))
+    return np.asarray(np.interp(values, knots, np.linspace(0, 1, len(knots))))
