@@ -42,7 +42,7 @@ def test_every_row_is_held_out_once_by_each_group(regressor, waves) -> None:
 
 def test_weights_are_shares_and_members_say_what_they_are(regressor) -> None:
     assert sum(member.weight for member in regressor.members_) == pytest.approx(1)
-    assert all(member.weight > 0 and member.score > 0 for member in regressor.members_)
+    assert all(member.weight >= 0 and member.score > 0 for member in regressor.members_)
     assert "held_out=134 rows" in repr(regressor.members_[0])
 
 
@@ -78,8 +78,7 @@ def test_the_votes_go_to_the_group_that_errs_less() -> None:
     y = rng.normal(size=(500, 1))
     good, bad = y + rng.normal(0, 0.1, y.shape), y + rng.normal(0, 1, y.shape)
     weights = vote_weights(np.stack([bad, good]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1))
-    assert weights.sum() == pytest.approx(1)
-    assert weights[1] > 0.8
+    assert weights.tolist() == [0, 1]  # with less than a tenth of the votes, a group is left out
 
 
 def test_groups_that_err_alike_and_apart_share_the_vote() -> None:
@@ -241,7 +240,8 @@ def test_a_skewed_target_is_learnt_as_a_logarithm_too_and_the_held_out_rows_choo
     y = np.exp(4 * X[:, 0] + X[:, 1]) * 1000
     net = NetRegressor(epochs=15).fit(X, y)
     share = {is_log: sum(m.weight for m in net.members_ if m.recipe.is_log is is_log) for is_log in (False, True)}
-    assert share[True] > share[False] > 0
+    assert share[True] > share[False]
+    assert {member.recipe.is_log for member in net.members_} == {True, False}
     raw = NetRegressor(epochs=15, loss=nn.MSELoss()).fit(X, y)
     assert not any(member.recipe.is_log for member in raw.members_)
     errors = [np.sqrt(np.mean((each.out_of_fold_ - y) ** 2)) for each in (net, raw)]

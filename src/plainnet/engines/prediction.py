@@ -27,18 +27,19 @@ ROWS = 65_536
 THREAD_WORK = 20_000_000
 
 
-def predict(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
+def predict(model: nn.Module, x: Tensor, *, threads: int | None = None) -> npt.NDArray[Any]:
     """Return a network's outputs, in compiled code where that is possible.
 
     Args:
         model: the network; its mode is left as it is, its outputs are those of evaluation mode.
         x: (N, …) inputs, on the network's device.
+        threads: of the compiled code at most; None: as many as pay. The outputs are the same to the last bit.
 
     Returns:
         (N, outputs) of the network's number type.
     """
     try:
-        return _fused(model, x)
+        return _fused(model, x, threads or os.cpu_count() or 1)
     except NotFusible:
         return _eager(model, x)
 
@@ -48,7 +49,7 @@ def _eager(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
         return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
 
 
-def _fused(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
+def _fused(model: nn.Module, x: Tensor, most_threads: int) -> npt.NDArray[Any]:
     dtype = check_tensors(list(model.parameters()), x)
     calls = steps_of(model, evaluates=True)
     check_flattened(calls, x)
@@ -58,7 +59,7 @@ def _fused(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
     rows = np.ascontiguousarray(x.detach().numpy().reshape(len(x), features))
     out = np.empty((len(x), part.outputs), dtype=dtype)
     pieces = [(first, min(first + ROWS, len(x))) for first in range(0, len(x), ROWS)]
-    threads = min(os.cpu_count() or 1, -(-len(x) * len(flat.values) // THREAD_WORK), -(-len(x) // part.rows))
+    threads = min(most_threads, -(-len(x) * len(flat.values) // THREAD_WORK), -(-len(x) // part.rows))
     if threads > 1:
         size = -(-len(x) // threads // part.rows) * part.rows if len(x) < ROWS * threads else ROWS
         pieces = [(first, min(first + size, len(x))) for first in range(0, len(x), size)]

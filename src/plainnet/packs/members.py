@@ -97,9 +97,9 @@ class Member:
     history: History
     recipe: Recipe
 
-    def opinions(self, x: Tensor, target: Target) -> npt.NDArray[np.float64]:
+    def opinions(self, x: Tensor, target: Target, threads: int | None = None) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
-        return target.opinions(predict(self.network, x), is_log=self.recipe.is_log)
+        return target.opinions(predict(self.network, x, threads=threads), is_log=self.recipe.is_log)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a model file says of a member beside its weights."""

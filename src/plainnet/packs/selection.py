@@ -13,6 +13,8 @@ Array = npt.NDArray[np.float64]
 
 #: Votes that each group has before the first is given out, and votes given out.
 FIRST_VOTES, ROUNDS = 1, 24
+#: A group with less than this share of the votes is left out: it would cost more time to predict with than it brings.
+LEAST_SHARE = 0.1
 #: Rows that are looked at, at most.
 MOST_ROWS = 20_000
 
@@ -35,11 +37,11 @@ def vote_weights(
         weight: (N,) of each row.
 
     Returns:
-        (G,) weights that sum to 1.
+        (G,) weights that sum to 1; 0 for a group that is left out.
 
     >>> y = np.array([[0.0], [1.0], [2.0]])
     >>> vote_weights(np.stack([y, y + 9]), y, lambda joint, y: ((joint - y) ** 2).mean(axis=1)).round(2)
-    array([0.96, 0.04])
+    array([1., 0.])
     """
     votes = np.full(len(predictions), float(FIRST_VOTES))
     if len(predictions) < 2:
@@ -53,4 +55,5 @@ def vote_weights(
         best = int(np.argmin(losses))
         votes[best] += 1
         joint = joint + predictions[best]
+    votes[votes < LEAST_SHARE * votes.sum()] = 0
     return np.asarray(votes / votes.sum())
