@@ -15,9 +15,11 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own page
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert len(names["history"].losses) == 5000
     assert names["probabilities"].shape == (48842, 2)
+    assert names["between"].shape == (5, 2)
+    assert names["spread"].predict(names["adult"].head(3)).shape == (3, 3)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -265,3 +265,80 @@ def test_logarithms_and_back_are_the_numbers() -> None:
     assert target.logs is not None
     back = target.decode(target.opinions(target.to_logs(target.encode(y)), is_log=True))
     np.testing.assert_allclose(back, y, rtol=1e-4, atol=1)
+
+
+def test_a_pack_goes_on_from_where_it_was_also_from_a_file(waves, tmp_path) -> None:
+    """One more pass changes every member a little, and those that learn logarithms learn logarithms still."""
+    rng = np.random.default_rng(4)
+    X = rng.uniform(-1, 1, (600, 3))
+    y = np.exp(4 * X[:, 0] + X[:, 1]) * 1000
+    net = NetRegressor(members=12, epochs=15, learning_rate=0.01).fit(X, y)
+    assert any(member.recipe.is_log for member in net.members_)
+    before = net.score(X, y)
+    net.save(tmp_path / "m")
+    for each in (net, plainnet.load(tmp_path / "m")):
+        first = [member.network[-1].bias.detach().clone() for member in each.members_]
+        each.partial_fit(X, y)
+        assert each.score(X, y) > before - 0.1
+        assert not any(torch.equal(a, m.network[-1].bias) for a, m in zip(first, each.members_, strict=True))
+        assert len(each.history_) == 1
+
+
+@pytest.mark.parametrize(("time_limit", "trained"), [(None, 3), (1e-9, 1)])
+def test_where_members_train_in_turn_the_time_limit_ends_it_between_two(
+    waves, monkeypatch, time_limit, trained
+) -> None:
+    """On a GPU, which this machine need not have: the same members, one after the other."""
+    from plainnet.packs import packs
+
+    whole = NetRegressor(members=3, **QUICK).fit(*waves)
+
+    def in_turn(trials, *, loss, time_limit, progress, **_):
+        return packs._train_in_turn(trials, loss, "cpu", time_limit, progress=progress)
+
+    monkeypatch.setattr(packs, "train_many", in_turn)
+    net = NetRegressor(members=3, time_limit=time_limit, **QUICK).fit(*waves)
+    assert len(net.members_) == trained
+    assert net.members_[0].score == pytest.approx(whole.members_[0].score, rel=1e-3)
+    assert net.history_.stopped_by == ("" if time_limit is None else "time")
+
+
+def test_several_labels_a_row(tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(900, 4))
+    Y = (X[:, :3] + 0.3 * rng.normal(size=(900, 3)) > 0).astype(int)
+    net = NetClassifier(epochs=12).fit(X[:600], Y[:600])
+    assert net.predict(X).shape == net.predict_proba(X).shape == (900, 3)
+    assert (net.predict(X[600:]) == Y[600:]).mean() > 0.85
+    assert ((net.out_of_fold_ > 0.5) == Y[:600]).mean() > 0.85
+    net.save(tmp_path / "m")
+    np.testing.assert_array_equal(plainnet.load(tmp_path / "m").predict_proba(X), net.predict_proba(X))
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "counts", "numbers", "logs", "quantiles"])
+def test_the_network_alone_says_what_the_estimator_says(kind) -> None:
+    """``network_`` is a module of torch alone: its outputs, decoded, are the predictions."""
+    from plainnet.tables.encode import encode
+
+    rng = np.random.default_rng(8)
+    X = rng.uniform(-1, 1, (400, 3))
+    rate = np.exp(2 * X[:, 0])
+    y = {
+        "classes": np.digitize(X[:, 0], [-0.3, 0.3]), "labels": (X > 0).astype(int), "counts": rng.poisson(rate),
+        "numbers": X[:, 0] - X[:, 1] ** 2, "logs": 100 * rate**2, "quantiles": X[:, 0] + rng.normal(0, 0.1, 400),
+    }[kind]  # fmt: skip
+    options = {"counts": {"loss": "poisson"}, "quantiles": {"quantiles": [0.2, 0.8]}}.get(kind, {})
+    net = (NetClassifier if kind in ("classes", "labels") else NetRegressor)(epochs=6, **options).fit(X, y)
+    assert kind != "logs" or any(member.recipe.is_log and member.weight > 0 for member in net.members_)
+    x = torch.from_numpy(encode(net.schema_, plainnet.read_table(X))[0])
+    with torch.no_grad():
+        outputs = net.network_.eval()(x)
+    if kind == "classes":
+        found, expected = outputs.softmax(dim=1).numpy(), net.predict_proba(X)
+    elif kind == "labels":
+        found, expected = outputs.sigmoid().numpy(), net.predict_proba(X)
+    else:
+        numbers = outputs.double().numpy()
+        found = net.target_.decode(np.exp(numbers) if kind == "counts" else np.sort(numbers, axis=1))
+        expected = net.predict(X)
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 from torch import nn
 
@@ -17,13 +17,15 @@ from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
-from plainnet.tables.target import ClassTarget
+from plainnet.tables.target import ClassTarget, LabelsTarget, Target
 
 __all__ = ["NetClassifier"]
 
 
 class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     """Predict classes of any number and type with plain networks that vote.
+
+    Where y has several columns of 0 and 1, each is a label that a row may have beside others.
 
     Args:
         effort: 'quick', 'default' or 'best': how many members, and how long each learns.
@@ -119,7 +121,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
-        """The classes, sorted, (C,)."""
+        """The classes, sorted, (C,); of several labels a row their numbers."""
         return self.target_.classes  # type: ignore[union-attr]
 
     def partial_fit(  # type: ignore[override]  # scikit-learn's classifiers take the classes here
@@ -143,12 +145,12 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             del self._all_classes
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the most probable class of each row, (N,), of the type of ``classes_``."""
+        """Return the most probable class of each row, (N,), of the type of ``classes_``; or its labels, (N, L) of 0 and 1."""
         joint = self._joint(X)
         return self.target_.decode(joint)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
-        """Return the probability of each class, float32 of shape (N, C), in the order of ``classes_``."""
+        """Return the probability of each class, or of each label, float32 of shape (N, C), in the order of ``classes_``."""
         return self._joint(X).astype(np.float32)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -164,6 +166,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def _check_y(self, y: Any) -> npt.NDArray[Any]:
         refuse_dates(y)
+        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1 and type_of_target(y) == "multilabel-indicator":
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
         classes: npt.NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
         if classes.dtype == np.longdouble:  # JSON has no such numbers
             classes = classes.astype(np.float64)
@@ -179,7 +183,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         check_classification_targets(classes)
         return classes
 
-    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> ClassTarget:  # noqa: ARG002 - the regressor's mean needs it
+    def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> Target:  # noqa: ARG002 - the regressor's mean needs it
+        if y.ndim == 2:
+            return LabelsTarget(np.arange(y.shape[1]))
         classes = getattr(self, "_all_classes", None)
         target = ClassTarget.learn(y if classes is None else classes)
         if target.n_outputs < 2:
@@ -192,9 +198,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         return joint
 
     def _loss(self) -> nn.Module:
-        return nn.CrossEntropyLoss()
+        return nn.BCEWithLogitsLoss() if isinstance(self.target_, LabelsTarget) else nn.CrossEntropyLoss()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = True
+        tags.classifier_tags.multi_label = True
         return tags

@@ -23,16 +23,16 @@ from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.inputs import aligned, read_series, row_weights
 from plainnet.estimators.options import check_options, model_content, widths
-from plainnet.networks.networks import Shape, Vote
+from plainnet.networks.networks import Shape
 from plainnet.packs.members import Member, Recipe, draw_recipes
-from plainnet.packs.packs import Pack, PackData, adamw, join_histories, pass_over, predict_members, train_pack
+from plainnet.packs.packs import Pack, PackData, adamw, join_histories, pass_over, predict_members, train_pack, vote_of
 from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
 from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
-from plainnet.tables.target import ClassTarget, NumberTarget, Target
+from plainnet.tables.target import CountTarget, NumberTarget, Target
 from plainnet.training.devices import choose_device
 from plainnet.training.history import History
 
@@ -140,7 +140,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_weight = self._joint_weight(valid_y, None)
             held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)), valid_weight)
         pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
-        self.keep_members(pack.members)
+        self.keep_members(pack.members, pack.stopped_by)
         self._learn_residuals(y, pack.out_of_fold)
         self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
         return self
@@ -232,7 +232,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         bins = position_bins(self.schema_)
         shape = Shape(len(feature_names(self.schema_)), self.target_.n_outputs, activation=self.activation, bins=bins)
         return draw_recipes(
-            settings, shape, is_class=isinstance(self.target_, ClassTarget), has_logs=self._has_logs(), seed=seed,
+            settings, shape, is_class=not isinstance(self.target_, NumberTarget | CountTarget), has_logs=self._has_logs(), seed=seed,
             hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
         )  # fmt: skip
 
@@ -262,13 +262,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""
         return "cpu" if self.device == "auto" and not self._is_own else str(choose_device(self.device))
 
-    def keep_members(self, members: list[Member]) -> None:
+    def keep_members(self, members: list[Member], stopped_by: str = "") -> None:
         """Make networks the fitted ones: for readers of model files."""
         self.members_ = members
-        networks, weights = [member.network for member in members], [member.weight for member in members]
-        is_class = isinstance(self.target_, ClassTarget)
-        self.network_ = networks[0] if len(members) == 1 else Vote(networks, weights, is_class=is_class)
-        self.history_ = join_histories(members)
+        self.network_ = vote_of(members, self.target_)
+        self.history_ = join_histories(members, stopped_by)
         self.__dict__.pop("_optimizers", None)  # a partial_fit that follows starts afresh
 
     @contextlib.contextmanager

@@ -13,11 +13,11 @@ from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.networks import Shape
-from plainnet.packs.members import Member, Recipe
+from plainnet.packs.members import DECAY, Member, Recipe, default_rate
 from plainnet.storage.storage import read_model
 from plainnet.tables.encode import feature_names, position_bins
 from plainnet.tables.schema import Schema
-from plainnet.tables.target import ClassTarget, target_from_json
+from plainnet.tables.target import ClassTarget, LabelsTarget, target_from_json
 from plainnet.training.history import History
 
 __all__ = ["load"]
@@ -76,7 +76,7 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifi
     estimator = ESTIMATORS[content["estimator"]](**settings)
     estimator.schema_ = Schema.from_json(content["schema"])
     estimator.target_ = target_from_json(content["target"])
-    if isinstance(estimator.target_, ClassTarget) is not isinstance(estimator, NetClassifier):
+    if isinstance(estimator.target_, ClassTarget | LabelsTarget) is not isinstance(estimator, NetClassifier):
         raise ValueError("its target is not what its estimator predicts")
     estimator.keep_members(_members(entries, tensors, estimator))
     estimator.out_of_fold_ = None
@@ -111,7 +111,10 @@ def _members(
         start = f"{number}."
         network.load_state_dict({n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
         score = float("nan") if entry["score"] is None else float(entry["score"])
-        recipe = Recipe(shape, 0.0, 0.0, number, -1, 0, bool(entry.get("is_log", False)))
+        is_class = isinstance(estimator, NetClassifier)
+        rate = default_rate(shape, is_class=is_class) if estimator.learning_rate is None else estimator.learning_rate
+        decay = DECAY if estimator.weight_decay is None else estimator.weight_decay
+        recipe = Recipe(shape, rate, decay, number, -1, 0, bool(entry.get("is_log", False)))
         nobody = np.zeros(0, dtype=np.int64)
         members.append(Member(network.eval(), nobody, weight, score, History("", "read from a file"), recipe))
     return members

@@ -121,29 +121,57 @@ class Shape:
 
 
 class Vote(nn.Module):
-    """Networks that vote: the weighted mean of their outputs, of their probabilities where these are logits.
+    """Networks that vote: the weighted mean of what their outputs say.
 
-    Shapes: (N, features) to (N, outputs): logits (of the mean probabilities) or numbers, as those of the networks.
+    Shapes: (N, features) to (N, outputs). Logits of classes or labels become those of the mean probabilities, logarithms of counts that
+    of the mean count; numbers are averaged as they are.
 
     Args:
         networks: K of them.
         weights: (K,) that sum to 1.
-        is_class: whether outputs are logits of classes.
+        kind: of the outputs: 'classes' (logits), 'labels' (a logit each), 'counts' (logarithms), 'numbers' (standardised).
+        bounds: (2, outputs) least and largest number that a network may say; None: any.
+        logs: of numbers: (a, b, c, d), where a network that learnt logarithms says c exp(a output + b) + d; None: none did.
+        is_log: (K,) which networks did.
     """
 
     weights: Tensor
+    bounds: Tensor | None
 
-    def __init__(self, networks: Sequence[nn.Module], weights: Sequence[float], *, is_class: bool) -> None:
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        weights: Sequence[float],
+        *,
+        kind: str,
+        bounds: Any = None,
+        logs: tuple[float, float, float, float] | None = None,
+        is_log: Sequence[bool] = (),
+    ) -> None:
         super().__init__()
-        self.networks, self.is_class = nn.ModuleList(networks), is_class
+        self.networks, self.kind, self.logs = nn.ModuleList(networks), kind, logs
+        self.is_log = tuple(is_log) or (False,) * len(networks)
         self.register_buffer("weights", torch.tensor(list(weights)))
+        self.register_buffer("bounds", None if bounds is None else torch.as_tensor(bounds, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of the vote."""
-        outputs = torch.stack([network(x) for network in self.networks])  # (K, N, outputs)
-        if not self.is_class:
-            return (self.weights[:, None, None] * outputs).sum(dim=0)
-        return torch.logsumexp(outputs.log_softmax(dim=2) + self.weights.log()[:, None, None], dim=0)
+        said = [self._said(network(x), is_log) for network, is_log in zip(self.networks, self.is_log, strict=True)]
+        outputs = torch.stack(said)  # (K, N, outputs)
+        weights = self.weights[:, None, None]
+        if self.kind == "classes":
+            return torch.logsumexp(outputs.log_softmax(dim=2) + weights.log(), dim=0)
+        if self.kind == "labels":
+            return torch.logit((weights * outputs.sigmoid()).sum(dim=0), eps=1e-7)
+        if self.kind == "counts":
+            return torch.logsumexp(outputs + weights.log(), dim=0)
+        return (weights * outputs).sum(dim=0)
+
+    def _said(self, outputs: Tensor, is_log: bool) -> Tensor:
+        if is_log and self.logs is not None:
+            a, b, c, d = self.logs
+            outputs = c * torch.exp(a * outputs + b) + d
+        return outputs if self.bounds is None else outputs.clamp(self.bounds[0], self.bounds[1])
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

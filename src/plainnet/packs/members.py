@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from plainnet.engines.prediction import predict
 from plainnet.networks.networks import Shape
 from plainnet.settings import FitSettings
-from plainnet.tables.target import Target
+from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
 
-__all__ = ["GROUPS", "Group", "Member", "Recipe", "draw_recipes"]
+__all__ = ["DECAY", "GROUPS", "Group", "Member", "Recipe", "default_rate", "draw_recipes"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -75,6 +76,12 @@ class Recipe:
     seed: int
     is_log: bool = False
 
+    def targets(self, y: Tensor, target: Target) -> Tensor:
+        """Return encoded targets as this member learns them: as they are, or as logarithms."""
+        if self.is_log and isinstance(target, NumberTarget):
+            return torch.from_numpy(target.to_logs(y.numpy()))
+        return y
+
 
 @dataclass
 class Member:
@@ -118,6 +125,11 @@ class Member:
         )
 
 
+def default_rate(shape: Shape, *, is_class: bool) -> float:
+    """Return the learning rate for a kind of target."""
+    return RATES["numbers" if not is_class else "two classes" if shape.n_out == 2 else "classes"]
+
+
 def draw_recipes(
     settings: FitSettings,
     shape: Shape,
@@ -143,7 +155,7 @@ def draw_recipes(
         learning_rate: as above.
         weight_decay: as above.
     """
-    kind = "numbers" if not is_class else "two classes" if shape.n_out == 2 else "classes"
+    rate = default_rate(shape, is_class=is_class) if learning_rate is None else learning_rate
     recipes = []
     for number in range(settings.members):
         group = GROUPS[(number // max(settings.folds, 1)) % len(GROUPS)]
@@ -156,7 +168,7 @@ def draw_recipes(
                     bins=tuple(min(n, group.bins) for n in shape.bins) if group.bins else (),
                     scale=group.scale,
                 ),
-                RATES[kind] if learning_rate is None else learning_rate,
+                rate,
                 DECAY if weight_decay is None else weight_decay,
                 number // max(settings.folds, 1),
                 number % settings.folds if settings.folds else -1,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -22,17 +24,27 @@ from torch import Tensor, nn
 
 from plainnet.engines.job import Epochs, Loss
 from plainnet.errors import TrainingError
-from plainnet.networks.networks import parameter_groups
+from plainnet.networks.networks import Vote, parameter_groups
 from plainnet.packs.members import Member, Recipe, Rows
 from plainnet.packs.selection import vote_weights
 from plainnet.settings import EarlyStopping, FitSettings
-from plainnet.tables.target import NumberTarget, Target
+from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
 from plainnet.training.history import History
 from plainnet.training.many import Trial, train_many
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
-__all__ = ["Pack", "PackData", "adamw", "fold_of_rows", "join_histories", "pass_over", "predict_members", "train_pack"]
+__all__ = [
+    "Pack",
+    "PackData",
+    "adamw",
+    "fold_of_rows",
+    "join_histories",
+    "pass_over",
+    "predict_members",
+    "train_pack",
+    "vote_of",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -69,10 +81,12 @@ class Pack:
         members: those that could be trained.
         out_of_fold: (N, C) joint predictions of the training rows, each by members that did not train on it: probabilities or
             standardised numbers; None where no member held rows out.
+        stopped_by: 'interrupt' or 'time' where not all members were trained to their end; else ''.
     """
 
     members: list[Member]
     out_of_fold: Array | None
+    stopped_by: str
 
 
 def fold_of_rows(y: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray[np.int64]:
@@ -121,7 +135,7 @@ def train_pack(
         optimize: makes its optimizer.
         device: where they are trained; all but the CPU trains one after the other.
         engine: on the CPU.
-        time_limit: seconds for the training.
+        time_limit: seconds for the training; on a GPU looked at between two members.
         progress: show a progress bar.
 
     Raises:
@@ -142,10 +156,7 @@ def train_pack(
     if device == "cpu":
         histories = train_many(trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress)
     else:
-        histories = [
-            train(trial.model, optimizer=trial.optimizer, loss=loss, device=device, progress=progress, **trial.options)
-            for trial in trials
-        ]
+        histories = _train_in_turn(trials, loss, device, time_limit, progress=progress)
     members = [
         Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
         for trial, held, history, recipe in zip(trials, held_out, histories, recipes, strict=True)
@@ -156,7 +167,27 @@ def train_pack(
         if not reasons:
             raise KeyboardInterrupt  # stopped before there was anything to keep
         raise TrainingError(f"no network could be trained: {reasons[0]}")
-    return Pack(members, _vote(data, members))
+    cut = next((history.stopped_by for history in histories if history.stopped_by in ("interrupt", "time")), "")
+    return Pack(members, _vote(data, members), cut)
+
+
+def _train_in_turn(
+    trials: Sequence[Trial], loss: Loss, device: str, time_limit: float | None, *, progress: bool
+) -> list[History]:
+    """Train one after the other on a GPU, until Ctrl-C or, between two of them, the time limit ends it."""
+    histories: list[History] = []
+    deadline = perf_counter() + (time_limit or inf)
+    for trial in trials:
+        stopped_by = "interrupt" if histories and histories[-1].stopped_by == "interrupt" else ""
+        stopped_by = stopped_by or ("time" if histories and perf_counter() > deadline else "")
+        histories.append(
+            History("", "", stopped_by=stopped_by)
+            if stopped_by
+            else train(
+                trial.model, optimizer=trial.optimizer, loss=loss, device=device, progress=progress, **trial.options
+            )
+        )
+    return histories
 
 
 def pass_over(
@@ -181,7 +212,7 @@ def pass_over(
         options: further ones of ``train``: device, engine, progress.
     """
     history = train(
-        member.network, data.x, data.y, loss=loss, optimizer=optimizer, epochs=1, batch_size=batch_size,
+        member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1, batch_size=batch_size,
         sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
     )  # fmt: skip
     member.network.eval()
@@ -202,15 +233,11 @@ def _trial(
 ) -> Trial:
     weight = data.weight
 
-    def seen(y: Tensor) -> Tensor:
-        is_log = recipe.is_log and isinstance(data.target, NumberTarget)
-        return torch.from_numpy(data.target.to_logs(y.numpy())) if is_log else y  # type: ignore[union-attr]
-
     validation: tuple[Any, ...] | None = None
     if len(held):
-        validation = (data.x[held], seen(data.y[held]), None if weight is None else weight[held])
+        validation = (data.x[held], recipe.targets(data.y[held], data.target), None if weight is None else weight[held])
     elif data.validation is not None:
-        validation = (data.validation[0], seen(data.validation[1]), data.validation[2])
+        validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
     if validation is not None and validation[2] is None:
         validation = validation[:2]
     n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
@@ -219,7 +246,7 @@ def _trial(
         network,
         optimizer,
         x=data.x if everything else data.x[kept],
-        y=seen(data.y if everything else data.y[kept]),
+        y=recipe.targets(data.y if everything else data.y[kept], data.target),
         sample_weight=None if weight is None else weight[kept],
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -258,6 +285,28 @@ def _mean(voters: Sequence[Member], opinions: Iterable[Array]) -> Array:
         total = member.weight * own if total is None else total + member.weight * own
     assert total is not None  # noqa: S101 - the weights sum to 1
     return total
+
+
+def vote_of(members: Sequence[Member], target: Target) -> nn.Module:
+    """Return the members as one module, whose outputs are those of ``predict_members`` before they are decoded; one is itself."""
+    if len(members) == 1:
+        return members[0].network
+    kinds = {ClassTarget: "classes", LabelsTarget: "labels", CountTarget: "counts", NumberTarget: "numbers"}
+    bounds, logs = None, None
+    if isinstance(target, CountTarget):
+        most = np.log(np.maximum(target.most / target.mean, 1e-12))
+        bounds = np.stack([np.full(len(most), -np.inf), most])
+    if isinstance(target, NumberTarget):
+        own_mean, own_scale = target.mean, target.scale
+        bounds = None if target.bounds is None else (target.bounds - own_mean) / own_scale
+        if target.logs is not None:
+            unit, mean, scale = target.logs
+            c = unit / float(own_scale[0])
+            logs = (scale, mean, c, -c - float(own_mean[0] / own_scale[0]))
+    return Vote(
+        [member.network for member in members], [member.weight for member in members],
+        kind=kinds[type(target)], bounds=bounds, logs=logs, is_log=[member.recipe.is_log for member in members],
+    )  # fmt: skip
 
 
 def _vote(data: PackData, members: list[Member]) -> Array | None:
@@ -309,16 +358,14 @@ def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array 
     return own
 
 
-def join_histories(members: Sequence[Member]) -> History:
-    """Return the mean of the members' losses, epoch by epoch, over those that still trained."""
+def join_histories(members: Sequence[Member], stopped_by: str = "") -> History:
+    """Return the mean of the members' losses, epoch by epoch, over those that still trained; ``stopped_by`` ended them all."""
     histories = [member.history for member in members]
-    if len(histories) == 1:
-        return histories[0]
     first = max(histories, key=len)
+    if len(histories) == 1:
+        return replace(first, stopped_by=stopped_by or first.stopped_by)
     joint = History(first.engine, first.engine_reason, restored_best=first.restored_best)
-    joint.stopped_by = next(
-        (h.stopped_by for h in histories if h.stopped_by in ("interrupt", "time")), first.stopped_by
-    )
+    joint.stopped_by = stopped_by or first.stopped_by
 
     def mean(values: Sequence[npt.NDArray[np.float64]]) -> list[float]:
         table = np.full((len(values), len(first)), np.nan)

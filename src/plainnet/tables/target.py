@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from plainnet.errors import TableError
 
-__all__ = ["ClassTarget", "CountTarget", "NumberTarget", "Target", "target_from_json"]
+__all__ = ["ClassTarget", "CountTarget", "LabelsTarget", "NumberTarget", "Target", "target_from_json"]
 
 #: Skewness from which some members learn the logarithm of a target: a normal distribution has 0, an exponential one 2.
 SKEWED = 0.5
@@ -251,8 +251,44 @@ class CountTarget:
         return {"kind": "counts", "mean": self.mean.tolist(), "most": self.most.tolist(), "is_1d": self.is_1d}
 
 
-#: What a column to predict can be.
-Target = ClassTarget | NumberTarget | CountTarget
+@dataclass(frozen=True)
+class LabelsTarget:
+    """Several labels a row, each there or not: L columns of 0 and 1.
+
+    Attributes:
+        classes: (L,) the numbers of the labels, 0 … L - 1.
+    """
+
+    classes: npt.NDArray[np.int64]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network: one for each label."""
+        return len(self.classes)
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return (N, L) zeros and ones."""
+        return np.asarray(y, dtype=np.float32).reshape(len(y), -1)
+
+    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - numbers have logs
+        """Return what members of a pack vote with: the probability of each label, (N, L)."""
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * outputs.astype(np.float64)))
+
+    def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the mean log-loss of each row's labels, (N,)."""
+        return np.asarray(-np.log(np.maximum(np.where(y > 0, joint, 1 - joint), 1e-12)).mean(axis=1))
+
+    def decode(self, probabilities: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
+        """Return the labels that are more probable than not: (N, L) -> (N, L)."""
+        return (probabilities > 0.5).astype(np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as plain values."""
+        return {"kind": "labels", "labels": len(self.classes)}
+
+
+#: What there is to predict.
+Target = ClassTarget | LabelsTarget | NumberTarget | CountTarget
 
 
 def target_from_json(content: Mapping[str, Any]) -> Target:
@@ -260,6 +296,8 @@ def target_from_json(content: Mapping[str, Any]) -> Target:
     if content["kind"] == "classes":
         dtype = {"str": np.str_, "object": np.object_}.get(content["dtype"], content["dtype"])
         return ClassTarget(np.array(content["classes"], dtype=dtype))
+    if content["kind"] == "labels":
+        return LabelsTarget(np.arange(int(content["labels"])))
     mean = np.array(content["mean"], dtype=np.float64)
     if content["kind"] == "counts":
         return CountTarget(mean, np.array(content["most"], dtype=np.float64), bool(content["is_1d"]))
