@@ -16,7 +16,7 @@ from torch import nn
 from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
-from plainnet.estimators.inputs import refuse_dates
+from plainnet.estimators.inputs import columns_of, refuse_dates
 from plainnet.tables.target import ClassTarget, LabelsTarget, Target
 
 __all__ = ["NetClassifier"]
@@ -166,7 +166,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def _check_y(self, y: Any) -> npt.NDArray[Any]:
         refuse_dates(y)
-        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1 and type_of_target(y) == "multilabel-indicator":
+        if columns_of(y) > 1 and type_of_target(y) == "multilabel-indicator":
             return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
         classes: npt.NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
         if classes.dtype == np.longdouble:  # JSON has no such numbers

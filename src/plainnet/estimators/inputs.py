@@ -12,7 +12,7 @@ from plainnet.errors import SettingError, TableError
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import target_array
 
-__all__ = ["aligned", "read_series", "refuse_dates", "row_weights"]
+__all__ = ["aligned", "columns_of", "read_series", "refuse_dates", "row_weights"]
 
 
 def read_series(y: Any) -> npt.NDArray[Any]:
@@ -34,6 +34,15 @@ def aligned(predictions: npt.NDArray[Any], there: npt.NDArray[np.bool_] | None) 
     whole = np.full((len(there), *predictions.shape[1:]), np.nan)
     whole[there] = predictions
     return whole
+
+
+def columns_of(y: Any) -> int:
+    """Return how many targets a row has: those of an array, a sparse matrix, or a list of lists."""
+    try:
+        shape = getattr(y, "shape", None) or np.shape(y)
+    except ValueError:  # rows of different lengths
+        return 1
+    return int(shape[1]) if len(shape) == 2 else 1
 
 
 def refuse_dates(y: Any) -> None:
