@@ -46,6 +46,15 @@ def test_weights_are_shares_and_members_say_what_they_are(regressor) -> None:
     assert "held_out=134 rows" in repr(regressor.members_[0])
 
 
+def test_the_history_is_that_of_all_and_its_seconds_are_those_of_the_clock(waves) -> None:
+    started = perf_counter()
+    net = NetRegressor(members=6, epochs=30).fit(*waves)
+    assert net.history_.seconds.sum() <= perf_counter() - started
+    assert len(net.history_) == max(len(member.history) for member in net.members_)
+    first = np.mean([member.history.losses[0] for member in net.members_])
+    assert net.history_.losses[0] == pytest.approx(first)
+
+
 def test_out_of_fold_predictions_are_honest(regressor, waves) -> None:
     """A row's out-of-fold prediction comes from members that held it out, so it errs like a new row's."""
     X, y = waves

@@ -140,7 +140,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_weight = self._joint_weight(valid_y, None)
             held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)), valid_weight)
         pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
-        self.keep_members(pack.members, pack.stopped_by)
+        self.keep_members(pack.members, pack.stopped_by, pack.seconds)
         self._learn_residuals(y, pack.out_of_fold)
         self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
         return self
@@ -262,11 +262,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""
         return "cpu" if self.device == "auto" and not self._is_own else str(choose_device(self.device))
 
-    def keep_members(self, members: list[Member], stopped_by: str = "") -> None:
+    def keep_members(self, members: list[Member], stopped_by: str = "", seconds: float | None = None) -> None:
         """Make networks the fitted ones: for readers of model files."""
         self.members_ = members
         self.network_ = vote_of(members, self.target_)
-        self.history_ = join_histories(members, stopped_by)
+        self.history_ = join_histories(members, stopped_by, seconds)
         self.__dict__.pop("_optimizers", None)  # a partial_fit that follows starts afresh
 
     @contextlib.contextmanager

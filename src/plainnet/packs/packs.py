@@ -82,11 +82,13 @@ class Pack:
         out_of_fold: (N, C) joint predictions of the training rows, each by members that did not train on it: probabilities or
             standardised numbers; None where no member held rows out.
         stopped_by: 'interrupt' or 'time' where not all members were trained to their end; else ''.
+        seconds: wall time of the training.
     """
 
     members: list[Member]
     out_of_fold: Array | None
     stopped_by: str
+    seconds: float
 
 
 def fold_of_rows(y: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray[np.int64]:
@@ -153,10 +155,12 @@ def train_pack(
         held_out.append(held)
         network = build(recipe)
         trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe))
+    started = perf_counter()
     if device == "cpu":
         histories = train_many(trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress)
     else:
         histories = _train_in_turn(trials, loss, device, time_limit, progress=progress)
+    seconds = perf_counter() - started
     members = [
         Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
         for trial, held, history, recipe in zip(trials, held_out, histories, recipes, strict=True)
@@ -168,7 +172,7 @@ def train_pack(
             raise KeyboardInterrupt  # stopped before there was anything to keep
         raise TrainingError(f"no network could be trained: {reasons[0]}")
     cut = next((history.stopped_by for history in histories if history.stopped_by in ("interrupt", "time")), "")
-    return Pack(members, _vote(data, members), cut)
+    return Pack(members, _vote(data, members), cut, seconds)
 
 
 def _train_in_turn(
@@ -358,8 +362,14 @@ def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array 
     return own
 
 
-def join_histories(members: Sequence[Member], stopped_by: str = "") -> History:
-    """Return the mean of the members' losses, epoch by epoch, over those that still trained; ``stopped_by`` ended them all."""
+def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: float | None = None) -> History:
+    """Return the mean of the members' losses, epoch by epoch, over those that still trained.
+
+    Args:
+        members: of the pack.
+        stopped_by: what ended them all; '': each its own.
+        seconds: wall time of them all, which is shared out among the epochs; None: the sum of their own.
+    """
     histories = [member.history for member in members]
     first = max(histories, key=len)
     if len(histories) == 1:
@@ -381,7 +391,6 @@ def join_histories(members: Sequence[Member], stopped_by: str = "") -> History:
     joint.epochs.columns[1].extend(mean([h.losses for h in histories]))
     joint.epochs.columns[2].extend(mean(known) if len(known) == len(valid) else [None] * len(first))
     joint.epochs.columns[3].extend(first.learning_rates.tolist())
-    joint.epochs.columns[4].extend(
-        np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0).tolist()
-    )
+    own = np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0)
+    joint.epochs.columns[4].extend((own if seconds is None else own * (seconds / own.sum())).tolist())
     return joint
