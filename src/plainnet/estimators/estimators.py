@@ -24,8 +24,9 @@ from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.inputs import aligned, read_series, row_weights
 from plainnet.estimators.options import check_options, model_content, widths
 from plainnet.networks.networks import Shape
-from plainnet.packs.members import Member, Recipe, draw_recipes
-from plainnet.packs.packs import Pack, PackData, adamw, join_histories, pass_over, predict_members, train_pack, vote_of
+from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
+from plainnet.packs.packs import Pack, adamw, join_histories, pass_over, train_pack
+from plainnet.packs.voting import predict_members, vote_of
 from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
 from plainnet.tables.encode import encode, feature_names, position_bins

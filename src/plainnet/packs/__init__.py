@@ -1,1 +1,1 @@
-"""Packs: an encoded table  ->  many plain networks, trained at once, voting. Rooms: members, selection."""
+"""Packs: an encoded table  ->  many plain networks, trained at once, voting. Rooms: packs, members, voting, selection."""

@@ -17,9 +17,30 @@ from plainnet.settings import FitSettings
 from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
 
-__all__ = ["DECAY", "GROUPS", "Group", "Member", "Recipe", "default_rate", "draw_recipes"]
+__all__ = ["DECAY", "GROUPS", "Group", "Member", "PackData", "Recipe", "default_rate", "draw_recipes"]
 
 Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PackData:
+    """What the members learn from.
+
+    Shapes: N training rows, M validation rows, F features, C outputs.
+
+    Attributes:
+        x: (N, F) features.
+        y: (N,) classes, or (N, C) standardised numbers.
+        target: what the members vote with, and how a vote is judged.
+        weight: (N,) of each row; None: all 1.
+        validation: ((M, F), targets, (M,) weights or None) that find the best epoch of every member; None: each holds out a fold.
+    """
+
+    x: Tensor
+    y: Tensor
+    target: Target
+    weight: npt.NDArray[np.float64] | None = None
+    validation: tuple[Tensor, Tensor, npt.NDArray[np.float64] | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ saw them: these out-of-fold predictions choose the weights of the vote, and are 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -20,57 +18,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from plainnet.engines.job import Epochs, Loss
 from plainnet.errors import TrainingError
-from plainnet.networks.networks import Vote, parameter_groups
-from plainnet.packs.members import Member, Recipe, Rows
-from plainnet.packs.selection import vote_weights
+from plainnet.networks.networks import parameter_groups
+from plainnet.packs.members import Member, PackData, Recipe, Rows
+from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
-from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
 from plainnet.training.history import History
 from plainnet.training.many import Trial, train_many
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
-__all__ = [
-    "Pack",
-    "PackData",
-    "adamw",
-    "fold_of_rows",
-    "join_histories",
-    "pass_over",
-    "predict_members",
-    "train_pack",
-    "vote_of",
-]
+__all__ = ["Pack", "adamw", "fold_of_rows", "join_histories", "pass_over", "train_pack"]
 
 Array = npt.NDArray[np.float64]
-
-#: Rows from which the members predict on threads of their own.
-THREAD_ROWS = 500
-
-
-@dataclass(frozen=True)
-class PackData:
-    """What the members learn from.
-
-    Shapes: N training rows, M validation rows, F features, C outputs.
-
-    Attributes:
-        x: (N, F) features.
-        y: (N,) classes, or (N, C) standardised numbers.
-        target: what the members vote with, and how a vote is judged.
-        weight: (N,) of each row; None: all 1.
-        validation: ((M, F), targets, (M,) weights or None) that find the best epoch of every member; None: each holds out a fold.
-    """
-
-    x: Tensor
-    y: Tensor
-    target: Target
-    weight: Array | None = None
-    validation: tuple[Tensor, Tensor, Array | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +135,7 @@ def train_pack(
             raise KeyboardInterrupt  # stopped before there was anything to keep
         raise TrainingError(f"no network could be trained: {reasons[0]}")
     cut = next((history.stopped_by for history in histories if history.stopped_by in ("interrupt", "time")), "")
-    return Pack(members, _vote(data, members), cut, seconds)
+    return Pack(members, elect(data, members), cut, seconds)
 
 
 def _train_in_turn(
@@ -270,96 +233,6 @@ def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """
     groups = parameter_groups(network, recipe.weight_decay)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
-
-
-def predict_members(members: Sequence[Member], x: Tensor, target: Target) -> Array:
-    """Return the vote of the members, (N, C): the weighted mean of their opinions."""
-    voters = [member for member in members if member.weight > 0]
-    if len(x) < THREAD_ROWS or len(voters) < 2:
-        opinions: Iterable[Array] = (member.opinions(x, target) for member in voters)
-        return _mean(voters, opinions)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # a member a thread: compiled code runs without Python's lock
-        return _mean(voters, pool.map(lambda member: member.opinions(x, target, threads=1), voters))
-
-
-def _mean(voters: Sequence[Member], opinions: Iterable[Array]) -> Array:
-    """Return the weighted mean of opinions, added in the members' order: the same to the last bit each time."""
-    total: Array | None = None
-    for member, own in zip(voters, opinions, strict=True):
-        total = member.weight * own if total is None else total + member.weight * own
-    assert total is not None  # noqa: S101 - the weights sum to 1
-    return total
-
-
-def vote_of(members: Sequence[Member], target: Target) -> nn.Module:
-    """Return the members as one module, whose outputs are those of ``predict_members`` before they are decoded; one is itself."""
-    if len(members) == 1:
-        return members[0].network
-    kinds = {ClassTarget: "classes", LabelsTarget: "labels", CountTarget: "counts", NumberTarget: "numbers"}
-    bounds, logs = None, None
-    if isinstance(target, CountTarget):
-        most = np.log(np.maximum(target.most / target.mean, 1e-12))
-        bounds = np.stack([np.full(len(most), -np.inf), most])
-    if isinstance(target, NumberTarget):
-        own_mean, own_scale = target.mean, target.scale
-        bounds = None if target.bounds is None else (target.bounds - own_mean) / own_scale
-        if target.logs is not None:
-            unit, mean, scale = target.logs
-            c = unit / float(own_scale[0])
-            logs = (scale, mean, c, -c - float(own_mean[0] / own_scale[0]))
-    return Vote(
-        [member.network for member in members], [member.weight for member in members],
-        kind=kinds[type(target)], bounds=bounds, logs=logs, is_log=[member.recipe.is_log for member in members],
-    )  # fmt: skip
-
-
-def _vote(data: PackData, members: list[Member]) -> Array | None:
-    """Set the members' scores and weights; return the out-of-fold predictions."""
-    groups = sorted({member.recipe.group for member in members})
-    shares = np.full(len(groups), 1 / len(groups))
-    holds_out = any(len(member.held_out) for member in members)
-    joint = None
-    if holds_out:
-        views = _out_of_fold(data, members, groups)
-        known = np.isfinite(views).all(axis=(0, 2))  # a member that failed leaves its rows without
-        if known.any():
-            weight = None if data.weight is None else data.weight[known]
-            shares = vote_weights(views[:, known], data.y.numpy()[known], data.target.row_losses, weight)
-        present = np.isfinite(views).all(axis=2) * shares[:, None]
-        with np.errstate(invalid="ignore"):
-            joint = np.einsum("gn,gnc->nc", present, np.nan_to_num(views)) / present.sum(axis=0)[:, None]
-    elif data.validation is not None:
-        x, y, weight = data.validation
-        own = [_judged(member, x, y, data.target, weight) for member in members]
-        of_groups = [[view for view, m in zip(own, members, strict=True) if m.recipe.group == g] for g in groups]
-        means = np.stack([np.mean(part, axis=0) for part in of_groups])
-        shares = vote_weights(means, y.numpy(), data.target.row_losses, weight)
-    for member in members:
-        group = member.recipe.group
-        size = sum(other.recipe.group == group for other in members)
-        member.weight = float(shares[groups.index(group)]) / size
-    return joint
-
-
-def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Array:
-    """Return each group's predictions of the rows that its members held out, (G, N, C); NaN where none did."""
-    views: Array | None = None
-    for member in members:
-        rows = member.held_out
-        weight = None if data.weight is None else data.weight[rows]
-        own = _judged(member, data.x[rows], data.y[rows], data.target, weight)
-        if views is None:
-            views = np.full((len(groups), len(data.x), own.shape[1]), np.nan)
-        views[groups.index(member.recipe.group)][rows] = own
-    assert views is not None  # noqa: S101 - a pack has members
-    return views
-
-
-def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array | None) -> Array:
-    """Return a member's opinions of rows it did not train on, and set its score on them."""
-    own = member.opinions(x, target)
-    member.score = float(np.average(target.row_losses(own, y.numpy()), weights=weight))
-    return own
 
 
 def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: float | None = None) -> History:
