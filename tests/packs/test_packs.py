@@ -125,6 +125,14 @@ def test_a_pack_of_few_members_holds_out_every_row_where_it_can(members, folds) 
     assert FitSettings.derive(1000, members=members).folds == folds
 
 
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_each_effort_trains_what_it_says(waves, effort) -> None:
+    net = NetRegressor(effort=effort, epochs=1).fit(*waves)
+    assert len(net.members_) == EFFORTS[effort].groups * EFFORTS[effort].folds
+    shapes = {member.recipe.group: member.recipe.shape for member in net.members_}
+    assert len(set(shapes.values())) == EFFORTS[effort].groups  # each group sees numbers in its own way
+
+
 def test_large_tables_have_fewer_members_and_larger_batches() -> None:
     small, large = FitSettings.derive(5000), FitSettings.derive(500_000)
     assert small.members > large.members >= EFFORTS["default"].folds
