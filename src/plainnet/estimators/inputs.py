@@ -39,7 +39,7 @@ def aligned(predictions: npt.NDArray[Any], there: npt.NDArray[np.bool_] | None) 
 def columns_of(y: Any) -> int:
     """Return how many targets a row has: those of an array, a sparse matrix, or a list of lists."""
     try:
-        shape = getattr(y, "shape", None) or np.shape(y)
+        shape = getattr(y, "shape", None) or np.asarray(y).shape
     except ValueError:  # rows of different lengths
         return 1
     return int(shape[1]) if len(shape) == 2 else 1
