@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 import plainnet
+from plainnet import NetClassifier, NetRegressor
 from plainnet.cli.cli import main
 from plainnet.cli.output import print_scores
 from tests.helpers import people
@@ -264,3 +266,35 @@ def test_scores_of_any_size_are_readable(capsys) -> None:
     shown = capsys.readouterr().out
     assert "1.5e+100" in shown
     assert "2.25e-200" in shown
+
+
+@pytest.mark.parametrize(
+    ("estimator", "target", "columns"),
+    [
+        (
+            NetRegressor(quantiles=[0.1, 0.9], epochs=2),
+            lambda people: people["income"],
+            ["quantile 0.1", "quantile 0.9"],
+        ),
+        (
+            NetRegressor(epochs=2),
+            lambda people: people.select("age", "income").fill_null(0),
+            ["prediction 0", "prediction 1"],
+        ),
+        (
+            NetClassifier(epochs=2),
+            lambda people: np.stack(
+                [people["age"].fill_null(0) > 40, people["income"].fill_null(0) > 6000], axis=1
+            ).astype(int),
+            ["label 0", "label 1", "probability 0", "probability 1"],
+        ),
+    ],
+    ids=["quantiles", "two numbers", "labels"],
+)
+def test_several_predictions_a_row_each_have_a_column(run_cli, table, tmp_path, estimator, target, columns) -> None:
+    people = plainnet.read_table(table)
+    estimator.fit(people.select("town", "joined"), target(people)).save(tmp_path / "m.safetensors")
+    code, out, _ = run_cli("predict", "m.safetensors", table)
+    assert code == 0
+    assert out.splitlines()[0].split(",") == columns
+    assert len(out.splitlines()) == 301
