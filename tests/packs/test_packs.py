@@ -169,6 +169,7 @@ def test_quantiles_are_in_order_and_cover_what_they_say(waves, tmp_path) -> None
     assert (np.diff(predicted, axis=1) >= 0).all()
     shares = (y[:, None] < net.out_of_fold_).mean(axis=0)
     np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.06)
+    assert 0.3 < net.score(X, y) < 1  # D²: 0 would be the quantiles of all rows
     net.save(tmp_path / "q")
     np.testing.assert_array_equal(plainnet.load(tmp_path / "q").predict(X), predicted)
     for wrong in ([], [0.5, 0.1], [0.0, 0.5], [1.5]):

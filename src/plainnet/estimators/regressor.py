@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import RegressorMixin
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from torch import nn
 
@@ -158,7 +159,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         return np.stack([predicted - width, predicted + width], axis=1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the R² on a table.
+        """Return the R² on a table; of quantiles the mean of their D², the share of the pinball loss that is explained.
 
         Args:
             X: N rows, as for ``fit``.
@@ -166,7 +167,15 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             sample_weight: (N,) weight of each row.
         """
         X, y = self._rows_and_y(X, y)
-        return float(super().score(X, y, sample_weight))
+        if self.quantiles is None:
+            return float(super().score(X, y, sample_weight))
+        y, predicted = self._check_y(y), self.predict(X)
+        shares = np.atleast_1d(np.asarray(self.quantiles, dtype=np.float64))
+        explained = [
+            d2_pinball_score(y, predicted[:, k], sample_weight=sample_weight, alpha=share)
+            for k, share in enumerate(shares)
+        ]
+        return float(np.mean(explained))
 
     def _check_y(self, y: Any) -> npt.NDArray[np.float64]:
         refuse_dates(y)
