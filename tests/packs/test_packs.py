@@ -157,6 +157,10 @@ def test_networks_losses_and_optimizers_of_ones_own(waves) -> None:
     assert net.score(X, y) > 0.6
     with pytest.raises(SettingError, match="built by your own network="):
         net.save("nowhere.safetensors")
+    with pytest.raises(SettingError, match="returns an nn.Module, and this one returned a int"):
+        NetRegressor(network=lambda n_in, n_out: 3).fit(X, y)
+    with pytest.raises(SettingError, match="returns a torch optimizer, and this one returned a list"):
+        NetRegressor(optimizer=list).fit(X, y)
     with pytest.raises(SettingError, match="loss is 'poisson', a loss such as nn.HuberLoss.., or None, not 'hinge'"):
         NetRegressor(loss="hinge").fit(X, y)
 
@@ -172,7 +176,7 @@ def test_quantiles_are_in_order_and_cover_what_they_say(waves, tmp_path) -> None
     assert 0.3 < net.score(X, y) < 1  # D²: 0 would be the quantiles of all rows
     net.save(tmp_path / "q")
     np.testing.assert_array_equal(plainnet.load(tmp_path / "q").predict(X), predicted)
-    for wrong in ([], [0.5, 0.1], [0.0, 0.5], [1.5]):
+    for wrong in ([], [0.5, 0.1], [0.0, 0.5], [1.5], "half"):
         with pytest.raises(SettingError, match="numbers between 0 and 1, ascending"):
             NetRegressor(quantiles=wrong).fit(X, y)
 
@@ -217,6 +221,13 @@ def test_a_time_limit_leaves_a_network_that_predicts(waves) -> None:
     assert 0 < len(net.members_) < 18
     assert np.isfinite(net.predict(waves[0])).all()
     assert sum(member.weight for member in net.members_) == pytest.approx(1)
+
+
+def test_the_shortest_time_limit_still_leaves_one_network(waves) -> None:
+    net = NetRegressor(epochs=50, time_limit=1e-9).fit(*waves)
+    assert len(net.members_) >= 1
+    assert len(net.members_[0].history) >= 1
+    assert np.isfinite(net.predict(waves[0])).all()
 
 
 def test_ctrl_c_keeps_the_members_so_far(waves) -> None:

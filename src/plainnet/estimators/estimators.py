@@ -22,7 +22,7 @@ from torch import nn
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.inputs import aligned, read_series, row_weights
-from plainnet.estimators.options import check_options, model_content, widths
+from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.networks.networks import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
 from plainnet.packs.packs import Pack, adamw, join_histories, pass_over, train_pack
@@ -245,10 +245,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
     def _build(self, recipe: Recipe) -> nn.Module:
-        return recipe.shape.build(self.network)
+        return recipe.shape.build(None if self.network is None else module_of(self.network))
 
     def _optimize(self, network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-        return adamw(network, recipe) if self.optimizer is None else self.optimizer(network.parameters())
+        return adamw(network, recipe) if self.optimizer is None else optimizer_of(self.optimizer, network)
 
     def _engine(self) -> Literal["auto", "fused"]:
         """Return the engine: 'auto' is eager until the fused one is compiled, and the same seed has to give the same network."""

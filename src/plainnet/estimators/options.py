@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from plainnet.errors import SettingError
 from plainnet.networks.networks import Shape
@@ -17,7 +18,7 @@ from plainnet.versions import versions
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
 
-__all__ = ["check_options", "model_content", "widths"]
+__all__ = ["check_options", "model_content", "module_of", "optimizer_of", "widths"]
 
 
 def check_options(estimator: NetEstimator) -> None:
@@ -59,6 +60,39 @@ def widths(hidden: Sequence[int] | None) -> tuple[int, ...] | None:
         raise SettingError(
             f"hidden holds the widths of the hidden layers, such as (64, 64), not {hidden!r}."
         ) from error
+
+
+def module_of(network: Callable[[int, int], nn.Module]) -> Callable[[int, int], nn.Module]:
+    """Return the user's function, checked where it is called: it has to make a network.
+
+    Raises:
+        SettingError: it makes something else.
+    """
+
+    def checked(n_in: int, n_out: int) -> nn.Module:
+        made = network(n_in, n_out)
+        if isinstance(made, nn.Module):
+            return made
+        raise SettingError(
+            f"network is a function of (inputs, outputs) that returns an nn.Module, and this one returned a {type(made).__name__}."
+        )
+
+    return checked
+
+
+def optimizer_of(optimizer: Callable[[Any], torch.optim.Optimizer], network: nn.Module) -> torch.optim.Optimizer:
+    """Return the user's optimizer of a network's parameters.
+
+    Raises:
+        SettingError: the function makes something else.
+    """
+    made = optimizer(network.parameters())
+    if isinstance(made, torch.optim.Optimizer):
+        return made
+    raise SettingError(
+        f"optimizer is a function of the parameters that returns a torch optimizer, and this one returned a {type(made).__name__}: "
+        "write lambda p: torch.optim.SGD(p, lr=0.1)."
+    )
 
 
 def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:

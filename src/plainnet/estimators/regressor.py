@@ -200,7 +200,10 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
 
     def _shares(self, y: npt.NDArray[Any]) -> tuple[float, ...]:
         """Return the quantiles, checked."""
-        shares = tuple(float(share) for share in np.atleast_1d(np.asarray(self.quantiles, dtype=np.float64)))
+        try:
+            shares = tuple(float(share) for share in np.atleast_1d(np.asarray(self.quantiles, dtype=np.float64)))
+        except (TypeError, ValueError):
+            shares = ()
         if not shares or not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
             raise SettingError(
                 f"quantiles are numbers between 0 and 1, ascending, such as [0.1, 0.5, 0.9], not {self.quantiles!r}."

@@ -85,8 +85,8 @@ def train_many(
         y: (N, …) targets.
         threads: how many networks are trained at once; None: one a core.
         engine: as for ``train``.
-        time_limit: seconds after which trainings end as they are, and those that have not begun are left out: their histories
-            say ``stopped_by='time'``. Looked at a few times a second, and between the epochs of the eager engine.
+        time_limit: seconds after which trainings end as they are, and those that have not begun, but for the first, are left out: their
+            histories say ``stopped_by='time'``. Looked at a few times a second, and between the epochs of the eager engine.
         progress: show a progress bar on an interactive terminal.
         options: the other keyword arguments of ``train``, for all trials: ``loss``, ``epochs``, ``batch_size``, ….
 
@@ -132,12 +132,16 @@ def train_many(
                 if progress and i == 0 and jobs[i][1].note:
                     say(jobs[i][1].note)
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
-            futures = {pool.submit(_train, *jobs[i], stop): i for i in jobs if jobs[i][1].name == "fused"}
+            futures = {
+                pool.submit(_train, *jobs[i], stop, is_first=i == min(jobs)): i
+                for i in jobs
+                if jobs[i][1].name == "fused"
+            }
             for future in _as_completed(futures, stop):
                 histories[futures[future]] = future.result()
                 done()
             for i in jobs.keys() - set(futures.values()):
-                histories[i] = _train(*jobs[i], stop)
+                histories[i] = _train(*jobs[i], stop, is_first=i == min(jobs))
                 done()
                 if histories[i].stopped_by == "interrupt":
                     break
@@ -213,8 +217,8 @@ class _Stop:
         return self._event.is_set()
 
 
-def _train(job: Job, engine: Engine, stop: _Stop) -> History:
-    """Train one network, until ``stop`` is set."""
+def _train(job: Job, engine: Engine, stop: _Stop, *, is_first: bool) -> History:
+    """Train one network, until ``stop`` is set; the first for an epoch at least, however short the time."""
     is_cut = False
 
     def chunks(job: Job) -> Iterator[Epochs]:
@@ -228,7 +232,7 @@ def _train(job: Job, engine: Engine, stop: _Stop) -> History:
                     return
 
     try:
-        if stop.is_set():
+        if stop.is_set() and not (is_first and stop.reason == "time"):
             return History(engine.name, engine.reason, stopped_by=stop.reason)
         history = record(job, replace(engine, chunks=chunks))
         if is_cut and len(history) < job.epochs:
