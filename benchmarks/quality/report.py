@@ -176,8 +176,8 @@ def page(rows):
     lines = [
         "# Quality of the defaults", "",
         "Written by `make bench-quality`. 20 % test rows, at most 10 000 training rows, everyone at their defaults on the same rows",
-        "([peers.py](peers.py) has the exceptions). Lower is better. `development` tables were looked at while the defaults were",
-        "chosen, `exam` tables were not.", "",
+        "([peers.py](peers.py) has the exceptions). Lower is better. `development` tables were used to choose plainnet's",
+        "defaults, `exam` tables were not.", "",
         *facts(shown, capped), "",
         "![Errors as multiples of CatBoost's](../../docs/benchmarks-quality.png)", "",
         "## plainnet beside each peer", "",
