@@ -292,7 +292,7 @@ def test_logarithms_and_back_are_the_numbers() -> None:
     y = np.random.default_rng(0).exponential(1e5, 500)
     target = NumberTarget.learn(y)
     assert target.logs is not None
-    back = target.decode(target.opinions(target.to_logs(target.encode(y)), is_log=True))
+    back = target.decode(target.opinions(target.from_logs(target.to_logs(target.encode(y)))))
     np.testing.assert_allclose(back, y, rtol=1e-4, atol=1)
 
 

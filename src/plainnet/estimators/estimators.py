@@ -229,6 +229,12 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
 
+    @property
+    def _is_own(self) -> bool:
+        """Whether a part is the user's own: then the fused engine may not know it."""
+        own_loss = self.loss is not None and not isinstance(self.loss, str)
+        return self.network is not None or own_loss or self.optimizer is not None
+
     def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
         bins = position_bins(self.schema_)
         shape = Shape(len(feature_names(self.schema_)), self.target_.n_outputs, activation=self.activation, bins=bins)
@@ -253,11 +259,6 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _engine(self) -> Literal["auto", "fused"]:
         """Return the engine: 'auto' is eager until the fused one is compiled, and the same seed has to give the same network."""
         return "auto" if self._is_own or self._device() != "cpu" else "fused"
-
-    @property
-    def _is_own(self) -> bool:
-        own_loss = self.loss is not None and not isinstance(self.loss, str)
-        return self.network is not None or own_loss or self.optimizer is not None
 
     def _device(self) -> str:
         """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""

@@ -106,14 +106,14 @@ def _members(
     if sum(tensor.numel() for tensor in tensors.values()) != sum(_n_weights(shape) for shape in shapes):
         raise ValueError("its weights do not fit its networks")
     members = []
+    rate = default_rate(shapes[0], is_class=isinstance(estimator, NetClassifier))
+    rate = rate if estimator.learning_rate is None else estimator.learning_rate
+    decay = DECAY if estimator.weight_decay is None else estimator.weight_decay
     for number, (shape, weight, entry) in enumerate(zip(shapes, weights, entries, strict=True)):
         network = shape.build()
         start = f"{number}."
         network.load_state_dict({n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
         score = float("nan") if entry["score"] is None else float(entry["score"])
-        is_class = isinstance(estimator, NetClassifier)
-        rate = default_rate(shape, is_class=is_class) if estimator.learning_rate is None else estimator.learning_rate
-        decay = DECAY if estimator.weight_decay is None else estimator.weight_decay
         recipe = Recipe(shape, rate, decay, number, -1, 0, bool(entry.get("is_log", False)))
         nobody = np.zeros(0, dtype=np.int64)
         members.append(Member(network.eval(), nobody, weight, score, History("", "read from a file"), recipe))

@@ -170,7 +170,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         if self.quantiles is None:
             return float(super().score(X, y, sample_weight))
         y, predicted = self._check_y(y), self.predict(X)
-        shares = np.atleast_1d(np.asarray(self.quantiles, dtype=np.float64))
+        shares = self.target_.quantiles  # type: ignore[union-attr]  # which are a NumberTarget's
         explained = [
             d2_pinball_score(y, predicted[:, k], sample_weight=sample_weight, alpha=share)
             for k, share in enumerate(shares)

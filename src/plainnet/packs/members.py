@@ -127,7 +127,10 @@ class Member:
 
     def opinions(self, x: Tensor, target: Target, threads: int | None = None) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
-        return target.opinions(predict(self.network, x, threads=threads), is_log=self.recipe.is_log)
+        outputs = predict(self.network, x, threads=threads)
+        if self.recipe.is_log and isinstance(target, NumberTarget):
+            outputs = target.from_logs(outputs)
+        return target.opinions(outputs)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a model file says of a member beside its weights."""
@@ -179,7 +182,8 @@ def draw_recipes(
     rate = default_rate(shape, is_class=is_class) if learning_rate is None else learning_rate
     recipes = []
     for number in range(settings.members):
-        group = GROUPS[(number // max(settings.folds, 1)) % len(GROUPS)]
+        place, fold = divmod(number, max(settings.folds, 1))
+        group = GROUPS[place % len(GROUPS)]
         recipes.append(
             Recipe(
                 replace(
@@ -191,10 +195,10 @@ def draw_recipes(
                 ),
                 rate,
                 DECAY if weight_decay is None else weight_decay,
-                number // max(settings.folds, 1),
-                number % settings.folds if settings.folds else -1,
+                place,
+                fold if settings.folds else -1,
                 seed + number,
-                has_logs and (number // max(settings.folds, 1)) % 2 == 1,
+                has_logs and place % 2 == 1,
             )
         )
     return recipes

@@ -49,15 +49,14 @@ def vote_of(members: Sequence[Member], target: Target) -> nn.Module:
     kinds = {ClassTarget: "classes", LabelsTarget: "labels", CountTarget: "counts", NumberTarget: "numbers"}
     bounds, logs = None, None
     if isinstance(target, CountTarget):
-        most = np.log(np.maximum(target.most / target.mean, 1e-12))
+        most = np.log(target.encoded_most)
         bounds = np.stack([np.full(len(most), -np.inf), most])
     if isinstance(target, NumberTarget):
-        own_mean, own_scale = target.mean, target.scale
-        bounds = None if target.bounds is None else (target.bounds - own_mean) / own_scale
+        bounds = target.encoded_bounds
         if target.logs is not None:
             unit, mean, scale = target.logs
-            c = unit / float(own_scale[0])
-            logs = (scale, mean, c, -c - float(own_mean[0] / own_scale[0]))
+            c = unit / float(target.scale[0])
+            logs = (scale, mean, c, -c - float(target.mean[0] / target.scale[0]))
     return Vote(
         [member.network for member in members], [member.weight for member in members],
         kind=kinds[type(target)], bounds=bounds, logs=logs, is_log=[member.recipe.is_log for member in members],

@@ -57,7 +57,7 @@ class ClassTarget:
             )
         return np.asarray(np.searchsorted(self.classes, y), dtype=np.int64)
 
-    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - numbers have logs
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what members of a pack vote with: the probabilities of their logits, (N, C)."""
         powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -139,18 +139,25 @@ class NumberTarget:
         numbers = np.maximum(encoded.astype(np.float64) * self.scale + self.mean, 0)
         return ((np.log1p(numbers / unit) - mean) / scale).astype(np.float32)
 
-    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:
+    def from_logs(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Undo ``to_logs``: what such a member says, as encoded numbers, (N, 1) -> (N, 1)."""
+        assert self.logs is not None  # noqa: S101 - as above
+        unit, mean, scale = self.logs
+        # exp(700) is a float64 still.
+        numbers = unit * np.expm1(np.minimum(outputs.astype(np.float64) * scale + mean, 700))
+        return np.asarray((numbers - self.mean) / self.scale)
+
+    @property
+    def encoded_bounds(self) -> npt.NDArray[np.float64] | None:
+        """(2, K) the bounds as encoded numbers."""
+        return None if self.bounds is None else (self.bounds - self.mean) / self.scale
+
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what members of a pack vote with: encoded numbers, kept within the range of the training rows."""
         outputs = outputs.astype(np.float64)
-        if is_log and self.logs is not None:
-            unit, mean, scale = self.logs
-            numbers = unit * np.expm1(np.minimum(outputs * scale + mean, 700))  # exp(700) is a float64 still
-            outputs = (numbers - self.mean) / self.scale
-        if self.quantiles:
-            outputs = np.sort(
-                outputs, axis=1
-            )  # quantiles that cross are put in order; a mean of ordered ones is ordered
-        return outputs if self.bounds is None else np.clip(outputs, *((self.bounds - self.mean) / self.scale))
+        if self.quantiles:  # those that cross are put in order; a mean of ordered ones is ordered
+            outputs = np.sort(outputs, axis=1)
+        return outputs if self.encoded_bounds is None else np.clip(outputs, *self.encoded_bounds)
 
     def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the squared error of each row, or its pinball loss, (N,), of joint opinions and encoded targets."""
@@ -232,10 +239,15 @@ class CountTarget:
         """Divide by the mean: (N,) or (N, K) -> (N, K)."""
         return (y.reshape(len(y), -1) / self.mean).astype(np.float32)
 
-    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - its outputs always are
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what members of a pack vote with: expected counts in units of the mean, at most the largest count."""
         with np.errstate(over="ignore"):
-            return np.minimum(np.exp(outputs.astype(np.float64)), np.maximum(self.most / self.mean, 1e-12))
+            return np.minimum(np.exp(outputs.astype(np.float64)), self.encoded_most)
+
+    @property
+    def encoded_most(self) -> npt.NDArray[np.float64]:
+        """(K,) the largest counts in units of the mean, above 0."""
+        return np.maximum(self.most / self.mean, 1e-12)
 
     def row_losses(self, joint: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the Poisson loss of each row, (N,), of expected counts and encoded ones."""
@@ -270,7 +282,7 @@ class LabelsTarget:
         """Return (N, L) zeros and ones."""
         return np.asarray(y, dtype=np.float32).reshape(len(y), -1)
 
-    def opinions(self, outputs: npt.NDArray[Any], *, is_log: bool = False) -> npt.NDArray[np.float64]:  # noqa: ARG002 - numbers have logs
+    def opinions(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what members of a pack vote with: the probability of each label, (N, L)."""
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * outputs.astype(np.float64)))
 

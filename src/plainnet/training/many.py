@@ -137,7 +137,7 @@ def train_many(
                 for i in jobs
                 if jobs[i][1].name == "fused"
             }
-            for future in _as_completed(futures, stop):
+            for future in _as_completed(futures):
                 histories[futures[future]] = future.result()
                 done()
             for i in jobs.keys() - set(futures.values()):
@@ -250,11 +250,10 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PlainnetError) else f"{type(error).__name__}: {error}"
 
 
-def _as_completed(futures: dict[Future[History], int], stop: _Stop) -> Iterator[Future[History]]:
+def _as_completed(futures: dict[Future[History], int]) -> Iterator[Future[History]]:
     """Yield futures as they end, looking for Ctrl-C between."""
     left = set(futures)
     while left:
-        stop.is_set()
         ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
         yield from ended
 
