@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ __all__ = [
     "Measured",
     "Score",
     "baseline_of",
+    "check_targets",
     "evaluate",
     "measure",
     "predictions_of",
@@ -141,7 +142,7 @@ def evaluate(
     threshold: float | None = None,
 ) -> list[Score]:
     """Score an estimator on a table of N rows; the other arguments, the scores and the errors are those of ``score``."""
-    _check(estimator, y)  # refuses unknown classes before the time of predicting is spent
+    check_targets(estimator, y)  # refuses unknown classes before the time of predicting is spent
     return score(estimator, predictions_of(estimator, table), y, baseline, threshold=threshold)
 
 
@@ -152,7 +153,7 @@ def score(
     baseline: Array,
     *,
     threshold: float | Array | None = None,
-    reach: Array | None = None,
+    reach: Array | Literal["own"] | None = "own",
 ) -> list[Score]:
     """Score an estimator's predictions.
 
@@ -162,7 +163,7 @@ def score(
         y: (N,) the targets of these rows, or (N, K).
         baseline: what ``baseline_of`` gave for the training rows.
         threshold: of two classes, what ``threshold_of`` gave for rows that were not trained on, one or (N,); None: F1 at 0.5.
-        reach: (N,) half the width of each row's 90 % interval; None: the estimator's own.
+        reach: (N,) half the width of each row's 90 % interval; 'own': the estimator's; None: there is none.
 
     Returns:
         The scores, the chief one first. For two classes: AUC, average precision, accuracy, balanced accuracy, F1, log-loss, Brier
@@ -185,10 +186,10 @@ def measure(
     baseline: Array,
     *,
     threshold: float | Array | None = None,
-    reach: Array | None = None,
+    reach: Array | Literal["own"] | None = "own",
 ) -> list[Measured]:
     """Score as ``score`` does, and return the resampled values too."""
-    _check(estimator, y)
+    check_targets(estimator, y)
     n_rows = len(y)
     if n_rows == 0:
         raise TableError("there are no rows to score.")
@@ -204,8 +205,8 @@ def measure(
         y = y.astype(np.float64).reshape(n_rows, -1) / unit
         found = predictions.reshape(n_rows, -1) / unit
         guessed = np.broadcast_to(baseline / unit, found.shape)
-        reach = reach_of(estimator, n_rows) if reach is None else reach
-        reach = None if reach is None else reach / unit
+        reaches = reach_of(estimator, n_rows) if isinstance(reach, str) else reach
+        reaches = None if reaches is None else reaches / unit
 
     def measures(rows: Array) -> list[Measure]:
         if isinstance(estimator, NetClassifier):
@@ -216,7 +217,7 @@ def measure(
         if quantiles := getattr(estimator.target_, "quantiles", ()):
             return quantile_measures(y[rows], quantiles, unit=unit)
         own = number_measures(y[rows], are_counts=isinstance(estimator.target_, CountTarget), unit=unit)
-        return own if reach is None else own + interval_measures(y[rows], reach[rows], guessed[rows], unit=unit)
+        return own if reaches is None else own + interval_measures(y[rows], reaches[rows], guessed[rows], unit=unit)
 
     drawn = resampled_rows(n_rows)
     all_rows = np.arange(n_rows)
@@ -273,8 +274,12 @@ def _codes_of(estimator: NetClassifier, y: Array) -> npt.NDArray[np.int64]:
     return estimator.target_.encode(y).astype(np.int64)
 
 
-def _check(estimator: NetClassifier | NetRegressor, y: Array) -> None:
-    """Check that the targets are of the kind that is predicted."""
+def check_targets(estimator: NetClassifier | NetRegressor, y: Array) -> None:
+    """Check that the targets are of the kind that is predicted.
+
+    Raises:
+        TableError: they are not.
+    """
     if isinstance(estimator, NetClassifier):
         estimator.target_.encode(y)
     elif y.dtype.kind not in "fiub":

@@ -143,12 +143,19 @@ def interval_measures(y: Array, reach: Array, guessed: Array, *, unit: float = 1
         Measure(
             f"width of the {percent} interval",
             lambda _: float(2 * reach.mean()),
-            mean_over_rows(lambda _: 2 * reach),
+            _widths(reach),
             higher_is_better=False,
             baseline=2 * width,
             unit=unit,
         ),
     ]
+
+
+def _widths(reach: Array) -> Callable[[Array, Array], Array]:
+    """Return what resamples a width: where it is the same in every row, there is nothing to resample."""
+    if np.ptp(reach) == 0:
+        return lambda _, counts: np.full(len(counts), np.nan)
+    return mean_over_rows(lambda _: 2 * reach)
 
 
 def _rmses(y: Array, p: Array, counts: Array) -> Array:
