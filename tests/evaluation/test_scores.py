@@ -101,17 +101,17 @@ def test_scores_of_numbers_are_scikit_learns(number) -> None:
     reach = np.full(300, 0.4)
     found = by_name(score(number, p, y, np.array([1.0]), reach=reach))
     assert list(found) == [
-        "RMSE", "MAE", "R²", "median absolute error", "MAPE", "coverage of the 90 % interval", "width of the 90 % interval",
+        "RMSE", "MAE", "R²", "median absolute error", "MAPE", "90 % interval coverage", "90 % interval width",
     ]  # fmt: skip
     assert found["RMSE"].value == EXACT(metrics.root_mean_squared_error(y, p))
     assert found["MAE"].value == EXACT(metrics.mean_absolute_error(y, p))
     assert found["R²"].value == EXACT(metrics.r2_score(y, p))
     assert found["median absolute error"].value == EXACT(metrics.median_absolute_error(y, p))
     assert found["MAPE"].value == EXACT(metrics.mean_absolute_percentage_error(y, p))
-    assert found["coverage of the 90 % interval"].value == EXACT(np.mean(np.abs(y - p) <= 0.4))
-    assert found["coverage of the 90 % interval"].aim == 0.9
-    assert found["coverage of the 90 % interval"].baseline == EXACT(0.9, abs=1 / 300)
-    assert found["width of the 90 % interval"].value == EXACT(0.8)
+    assert found["90 % interval coverage"].value == EXACT(np.mean(np.abs(y - p) <= 0.4))
+    assert found["90 % interval coverage"].aim == 0.9
+    assert found["90 % interval coverage"].baseline == EXACT(0.9, abs=1 / 300)
+    assert found["90 % interval width"].value == EXACT(0.8)
     assert "MAPE" not in by_name(score(number, p, y * (np.arange(300) > 0), np.array([1.0])))
 
 
@@ -124,7 +124,7 @@ def test_quantiles_are_scored_by_the_pinball_loss_beside_the_training_rows_quant
     found = by_name(score(regressor, p, y, base))
     losses = [metrics.mean_pinball_loss(y, p[:, k], alpha=share) for k, share in enumerate((0.1, 0.5, 0.9))]
     assert found["pinball loss"].value == EXACT(np.mean(losses))
-    coverage = found["coverage of the 80 % interval"]
+    coverage = found["80 % interval coverage"]
     assert (coverage.value, coverage.baseline, coverage.aim) == (1.0, EXACT(0.8), 0.8)
 
 

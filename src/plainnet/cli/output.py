@@ -35,30 +35,22 @@ def print_table(
 
 def print_scores(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print scores by part of the rows, the interval and the baseline beside each, and the spread over folds where there are any."""
-    with_folds = any(score.get("mean") is not None for of_part in scores.values() for score in of_part)
-    rows = [
-        (
-            f"{part} ({score['rows']:,} rows)",
-            score["metric"],
-            f"{score['value']:.5g}",
-            interval_text(score),
-            *([spread_text(score)] if with_folds else []),
-            f"{score['baseline']:.5g}",
-            better(score),
-        )
-        for part, of_part in scores.items()
-        for score in of_part
-    ]
-    headings = (
-        "rows",
-        "score",
-        "network",
-        "95 % interval",
-        *(["folds"] if with_folds else []),
-        "baseline",
-        "better is",
-    )
-    print_table("", headings, rows, numbers=(2, 5 if with_folds else 4))
+    for part, of_part in scores.items():
+        with_folds = any(score.get("mean") is not None for score in of_part)
+        rows = [
+            (
+                score["metric"],
+                f"{score['value']:.5g}",
+                interval_text(score),
+                *([spread_text(score)] if with_folds else []),
+                f"{score['baseline']:.5g}",
+                better(score),
+            )
+            for score in of_part
+        ]
+        headings = ("score", "network", "95 % interval", *(["folds"] if with_folds else []), "baseline", "better is")
+        title = f"{part} ({of_part[0]['rows']:,} rows)"
+        print_table(title, headings, rows, numbers=(1, 4 if with_folds else 3))
 
 
 def interval_text(score: Mapping[str, Any]) -> str:

@@ -264,7 +264,7 @@ def what_is_left_out(estimator: NetClassifier | NetRegressor, y: Array) -> list[
         said.append(f"R² is left out, as all rows have the target {values[0]:g}")
     if len(y) < LEAST_ROWS:
         said.append(
-            f"there are no intervals, as {len(y)} row{'' if len(y) == 1 else 's'} are too few to stand for others"
+            f"there are no intervals, as {len(y)} row{' is' if len(y) == 1 else 's are'} too few to stand for others"
         )
     return said
 

@@ -50,9 +50,9 @@ def rows_by(table: pl.DataFrame, name: str) -> dict[str, Rows]:
     if is_ordered and n_different > MANY:
         groups = _quarters(column)
     else:
-        counts = column.drop_nulls().value_counts(sort=True)
-        kept = counts[name][: MOST_GROUPS if n_different > MOST_GROUPS else n_different]
-        kept = kept.sort() if is_ordered else _by_frequency(counts, name)[: len(kept)]
+        counts = column.drop_nulls().rename("value").value_counts(name="rows")
+        order, descending = ("value", False) if is_ordered else (["rows", "value"], [True, False])
+        kept = counts.sort(order, descending=descending)["value"][:MOST_GROUPS]
         groups = {_text(value): np.flatnonzero((column == value).fill_null(value=False).to_numpy()) for value in kept}
     taken = np.zeros(len(column), dtype=bool)
     for rows in groups.values():
@@ -63,11 +63,6 @@ def rows_by(table: pl.DataFrame, name: str) -> dict[str, Rows]:
             own = f"{label}'" if label in groups else label  # the column may hold that very text
             groups[own] = np.flatnonzero(rest)
     return groups
-
-
-def _by_frequency(counts: pl.DataFrame, name: str) -> pl.Series:
-    """Return values, the most frequent first, and of the same frequency in their own order."""
-    return counts.sort(["count", name] if name != "count" else "count", descending=[True, False])[name]
 
 
 def _quarters(column: pl.Series) -> dict[str, Rows]:

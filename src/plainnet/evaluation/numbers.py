@@ -106,7 +106,7 @@ def quantile_measures(y: Array, shares: Sequence[float], *, unit: float = 1.0) -
     found = [Measure("pinball loss", pinball, mean_over_rows(pinballs), higher_is_better=False, unit=unit)]
     if len(shares) > 1:
         aim = round(shares[-1] - shares[0], 9)
-        name = f"coverage of the {100 * aim:g} % interval"
+        name = f"{100 * aim:g} % interval coverage"
         found.append(Measure(name, lambda p: float(inside(p).mean()), mean_over_rows(inside), aim=aim))
     return found
 
@@ -134,14 +134,14 @@ def interval_measures(y: Array, reach: Array, guessed: Array, *, unit: float = 1
 
     return [
         Measure(
-            f"coverage of the {percent} interval",
+            f"{percent} interval coverage",
             lambda p: float(inside(p).mean()),
             mean_over_rows(inside),
             aim=COVERAGE,
             baseline=float((needed <= width).mean()),
         ),
         Measure(
-            f"width of the {percent} interval",
+            f"{percent} interval width",
             lambda _: float(2 * reach.mean()),
             _widths(reach),
             higher_is_better=False,

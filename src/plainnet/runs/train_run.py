@@ -28,7 +28,7 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
 from plainnet.versions import versions
 
-__all__ = ["train_run"]
+__all__ = ["fingerprint", "train_run"]
 
 #: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
 OWN_PARTS = ("network", "loss", "optimizer")
@@ -196,7 +196,7 @@ def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> 
         "query": query,
         "rows": table.height,
         "columns": table.width,
-        "sha256": _fingerprint(source, table),
+        "sha256": fingerprint(source, table),
     }
 
 
@@ -229,7 +229,7 @@ def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
     }
 
 
-def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
+def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
     """SHA-256 of the file, or of the table as CSV where it comes from a database."""
     digest = hashlib.sha256()
     if Path(source).is_file():
