@@ -139,8 +139,8 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: str = "") -> Comparison:
     """Score runs on one table, and measure the differences to the first run on the same resamples of its rows.
 
-    What makes rows hard is hard for all runs: the difference of two scores is known better than each score (the paired bootstrap;
-    Efron and Tibshirani 1993, chapter 8).
+    What makes rows hard is hard for all runs, so that the difference of two scores is known better than each score (the paired
+    bootstrap: each resample draws rows, with what all runs say of them).
 
     Args:
         runs: two or more, of one target.
