@@ -152,3 +152,15 @@ def test_ctrl_c_keeps_the_folds_that_are_done(source, tmp_path, monkeypatch) -> 
     assert len(run.facts["folds"]["each"]) == 2
     assert run.facts["scores"]["cross-validation"][0]["rows"] == 150
     assert read_run(run.path).estimator().predict(people()).shape == (300,)
+
+
+def test_runs_of_quantiles_and_of_counts_are_scored_by_their_own_losses(source, tmp_path) -> None:
+    quantiles = QUICK | {"quantiles": [0.1, 0.9]}
+    run = train_run(source, "income", tmp_path / "quantiles", folds=2, kinds={"rich": "ignored"}, settings=quantiles)
+    scores = run.facts["scores"]["cross-validation"]
+    assert [score["metric"] for score in scores] == ["pinball loss", "80 % interval coverage"]
+    assert scores[1]["aim"] == 0.8
+    assert run.baseline.tolist() == pytest.approx(np.quantile(people()["income"], [0.1, 0.9]).tolist())
+    with pytest.warns(DataWarning, match="28 rows without a value in 'age' are left out"):
+        run = train_run(source, "age", tmp_path / "counts", settings=QUICK | {"loss": "poisson"})
+    assert "Poisson deviance" in {score["metric"] for score in run.facts["scores"]["test"]}
