@@ -1,0 +1,118 @@
+"""Networks that never fall, or never rise, with a feature: signs of weights, kept after every step.
+
+A network is monotone by construction where its activations never fall and its weights have the right signs, whatever the input
+(Archer and Wang, "Application of the Back Propagation Neural Network Algorithm with Monotonicity Constraints for Two-Group
+Classification Problems", 1993, doi:10.1111/j.1540-5915.1993.tb00462.x). With weights of one sign only and an activation that
+bends one way it could only bend that way. So each unit here has a direction of its own: it rises with the function, falls with it, or sees
+free features only. A unit that falls, and is then subtracted, bends the other way: the two kinds are the convex and the concave units of
+Runje and Shankaranarayana ("Constrained Monotonic Neural Networks", ICML 2023, arXiv:2205.11775), without another activation.
+Activations that saturate on alternating sides approximate every monotone function (Sartor, Sinigaglia and Susto, 2025,
+arXiv:2505.02537).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plainnet.networks.layers import PiecewiseLinearEncoding
+
+__all__ = ["MONOTONE_ACTIVATIONS", "Monotone", "WeightBounds"]
+
+#: Activations that never fall; the first is the default of monotone networks.
+MONOTONE_ACTIVATIONS = ("elu", "relu", "leaky_relu", "selu", "tanh", "sigmoid")
+#: Directions of the units of a hidden layer, in turns, where some features are free, and where all are bound.
+SOME_FREE, ALL_BOUND = (1, -1, 0), (1, -1)
+
+
+@dataclass(frozen=True)
+class Monotone:
+    """In which direction the outputs of a network go with its features.
+
+    Attributes:
+        features: (n_in,) of each: 1 where outputs of direction 1 never fall with it, -1 where they never rise, 0 where it is free.
+        outputs: (n_out,) 1, or -1 for an output that does the opposite.
+
+    >>> network = nn.Sequential(nn.Linear(2, 4), nn.ELU(), nn.Linear(4, 1))
+    >>> Monotone(features=(1, 0), outputs=(1,)).begin(network)
+    >>> network(torch.tensor([[5.0, 0.3]])) >= network(torch.tensor([[-5.0, 0.3]]))
+    tensor([[True]])
+    """
+
+    features: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def signs(self, network: nn.Module) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return (weight, the sign each of its numbers has to have or 0 for any, whether it has to be 0), of each linear layer.
+
+        Args:
+            network: what ``Shape.build`` builds.
+        """
+        before = torch.tensor(self.features)
+        first, *_ = network.children()
+        if isinstance(first, PiecewiseLinearEncoding):  # a code never falls with its number
+            bins = torch.tensor(first.bins)
+            before = torch.cat([before[: first.plain], before[first.plain :].repeat_interleave(bins)])
+        layers = [layer for layer in network.children() if isinstance(layer, nn.Linear)]
+        pattern = SOME_FREE if 0 in self.features else ALL_BOUND
+        found = []
+        for layer in layers:
+            units = [pattern[i % len(pattern)] for i in range(layer.out_features)]
+            own = torch.tensor(self.outputs if layer is layers[-1] else units)
+            found.append((layer.weight, own[:, None] * before, (own[:, None] == 0) & (before != 0)))
+            before = own
+        return found
+
+    def begin(self, network: nn.Module) -> None:
+        """Give freshly drawn weights their signs.
+
+        Half the weights of a unit are then positive, half negative, as is usual: activations neither drift nor grow.
+        """
+        with torch.no_grad():
+            for weight, signs, is_none in self.signs(network):
+                weight.copy_(torch.where(signs == 0, weight, weight.abs() * signs).masked_fill(is_none, 0.0))
+
+    def bounds(self, network: nn.Module) -> WeightBounds:
+        """Return what keeps the signs: register it with ``optimizer.register_step_post_hook``."""
+        inf = torch.tensor(torch.inf)
+        return WeightBounds(
+            (weight, torch.where((signs > 0) | is_none, 0.0, -inf), torch.where((signs < 0) | is_none, 0.0, inf))
+            for weight, signs, is_none in self.signs(network)
+        )
+
+
+class WeightBounds:
+    """Keep weights between bounds: called by an optimizer after each of its steps, it projects them back.
+
+    The fused engine knows it, and does the same in compiled code.
+
+    Args:
+        bounds: (parameter, least, largest), the bounds as large as the parameter, -inf and inf where there are none.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=9.0)
+    >>> hook = optimizer.register_step_post_hook(WeightBounds([(layer.weight, torch.zeros(1, 1), torch.full((1, 1), torch.inf))]))
+    >>> layer(torch.ones(1, 1)).sum().backward()
+    >>> optimizer.step()
+    >>> layer.weight.item()
+    0.0
+    """
+
+    def __init__(self, bounds: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        self.bounds = list(bounds)
+
+    def __call__(self, *_: Any) -> None:
+        """Project; the arguments are those of a hook."""
+        if any(least.device != parameter.device for parameter, least, _ in self.bounds):
+            self.bounds = [(p, least.to(p.device), largest.to(p.device)) for p, least, largest in self.bounds]
+        with torch.no_grad():
+            for parameter, least, largest in self.bounds:
+                parameter.clamp_(least, largest)
+
+    def hold(self) -> bool:
+        """Whether all parameters are within their bounds now."""
+        return all(bool(((p >= least) & (p <= largest)).all()) for p, least, largest in self.bounds)
