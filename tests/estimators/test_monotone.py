@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,8 @@ def test_monotone_set_after_the_fit_is_not_saved(regressor, tmp_path) -> None:
         ({"age": 2}, {}, r"monotone\['age'\] is 1, .* or -1, .* not 2"),
         ({"age": True}, {}, "not True"),
         ({"age": "up"}, {}, "not 'up'"),
+        ({"age": np.ones(2)}, {}, "not array"),
+        ({0: 1}, {}, "names the column 0, which the table lacks"),
         ([1, 0], {}, "monotone is a dict of columns and directions"),
         ({"age": 1}, {"activation": "silu"}, "needs an activation that never falls, one of elu, .* not 'silu'"),
         ({"age": 1}, {"network": torch.nn.Linear}, "leave network= out"),
@@ -200,6 +203,15 @@ def test_more_classes_and_labels_have_no_direction() -> None:
     labels = np.random.default_rng(0).integers(0, 2, (300, 3))
     with pytest.raises(SettingError, match="two classes, and the target holds several labels"):
         NetClassifier(monotone={"age": 1}, **SMALL).fit(table, labels)
+
+
+def test_the_example_of_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "monotone.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "monotone.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["steps"].min() >= -1e-3  # of some hundreds
+    assert names["steps"].max() > 20
 
 
 def test_nothing_named_is_as_without() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from plainnet.errors import SettingError
 from plainnet.networks.monotone import MONOTONE_ACTIVATIONS, Monotone
@@ -24,7 +25,7 @@ def check_monotone(estimator: NetEstimator) -> None:
     Raises:
         SettingError: it is no dict of columns and directions, or another argument does not go with it.
     """
-    directions = estimator.monotone
+    directions: Any = estimator.monotone  # whatever the user passed
     if directions is None:
         return
     if not isinstance(directions, Mapping):
@@ -32,7 +33,7 @@ def check_monotone(estimator: NetEstimator) -> None:
             f"monotone is a dict of columns and directions, such as {{'rooms': 1, 'age': -1}}, not {directions!r}."
         )
     for name, direction in directions.items():
-        if isinstance(direction, bool) or direction not in (1, -1):
+        if isinstance(direction, bool) or not isinstance(direction, Real) or direction not in (1, -1):
             raise SettingError(
                 f"monotone[{name!r}] is 1, where predictions never fall with it, or -1, where they never rise, not {direction!r}."
             )
@@ -66,14 +67,16 @@ def monotone_of(directions: Mapping[str, int] | None, schema: Schema, target: Ta
             f"monotone is for numbers or two classes, and the target holds {target.n_outputs} classes: more of one is less "
             "of which other?"
         )
-    features = tuple(directions.get(name, 0) for name in features_of(schema))
+    features = tuple(0 if name is None else int(directions.get(name, 0)) for name in features_of(schema))
     return Monotone(features, (-1, 1) if isinstance(target, ClassTarget) else (1,) * target.n_outputs)
 
 
 def _check_column(name: str, schema: Schema) -> None:
     columns = {column.name: column for column in schema.columns}
     if name not in columns:
-        raise SettingError(f"monotone names the column {name!r}, which the table lacks{did_you_mean(name, columns)}.")
+        raise SettingError(
+            f"monotone names the column {name!r}, which the table lacks{did_you_mean(str(name), columns)}."
+        )
     column = columns[name]
     if not column.is_used:
         raise SettingError(f"monotone names the column {name!r}, which is left out as {column.kind}: {column.why}.")

@@ -50,14 +50,10 @@ def feature_names(schema: Schema) -> list[str]:
     return names + [f"{name}: position" for column in schema.used for name, _ in _coded(column)]
 
 
-def features_of(schema: Schema) -> list[str]:
-    """Return, of each feature, the column whose number or flag it grows with; '' for all others."""
-    own = [
-        column.name if name == column.name and column.kind != "category" else ""
-        for column in schema.used
-        for name in _names(column)
-    ]
-    return own + [column.name if column.kind == "number" else "" for column in schema.used for _ in _coded(column)]
+def features_of(schema: Schema) -> list[str | None]:
+    """Return, of each feature, the name of the number or flag that it never falls with; None for all others."""
+    own = [column.name if name == column.name else None for column in schema.used for name in _names(column)]
+    return own + [column.name if column.kind == "number" else None for column in schema.used for _ in _coded(column)]
 
 
 def position_bins(schema: Schema) -> tuple[int, ...]:
