@@ -29,15 +29,15 @@ DIRECTIONS = {
 }
 #: Networks: activation and the units' directions, where some features are free and where all are bound.
 VARIANTS = {
-    "default": (None, monotone.SOME_FREE, monotone.ALL_BOUND),
-    "leaky_relu": ("leaky_relu", monotone.SOME_FREE, monotone.ALL_BOUND),
     "relu": ("relu", monotone.SOME_FREE, monotone.ALL_BOUND),
+    "leaky_relu": ("leaky_relu", monotone.SOME_FREE, monotone.ALL_BOUND),
+    "elu": ("elu", monotone.SOME_FREE, monotone.ALL_BOUND),
     "selu": ("selu", monotone.SOME_FREE, monotone.ALL_BOUND),
     "tanh": ("tanh", monotone.SOME_FREE, monotone.ALL_BOUND),
-    "half the units free": (None, (1, -1, 0, 0), (1, -1)),
-    "no unit free": (None, (1, -1), (1, -1)),
-    "no falling unit": (None, (1, 0), (1,)),
-    "rising units alone": (None, (1,), (1,)),
+    "elu, half the units free": ("elu", (1, -1, 0, 0), (1, -1)),
+    "elu, no unit free": ("elu", (1, -1), (1, -1)),
+    "elu, no falling unit": ("elu", (1, 0), (1,)),
+    "elu, rising units alone": ("elu", (1,), (1,)),
 }
 
 
@@ -77,11 +77,11 @@ def main():
     parser.add_argument("--data", type=Path, default=os.environ.get("PLAINNET_DATA"), help="folder of the tables")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--effort", default="quick")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--variants", default=";".join(VARIANTS))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    variants = arguments.variants.split(",")
+    variants = arguments.variants.split(";")
     print(f"| | without | {' | '.join(variants)} |\n|---|{'---|' * (len(variants) + 1)}")
     paths = {name: find(name, arguments.data) for name in DIRECTIONS}
     for name in [*(name for name in DIRECTIONS if paths[name]), *MADE]:

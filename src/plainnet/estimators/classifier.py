@@ -33,7 +33,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         time_limit: seconds for the training, after which it ends with what is there; None: no limit.
         hidden: width of each hidden layer, () for a linear model; None: each group of members has its own.
         activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'; None: 'silu',
-            or 'elu' with ``monotone``, which needs one that never falls.
+            or 'relu' with ``monotone``, which needs one that never falls.
         dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1); None: each group's own, 0 or 0.1.
         learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine;
             None: 0.003 for two classes, 0.008 for more, 0.015 for numbers.

@@ -24,7 +24,7 @@ from plainnet.networks.layers import PiecewiseLinearEncoding
 __all__ = ["MONOTONE_ACTIVATIONS", "Monotone", "WeightBounds"]
 
 #: Activations that never fall; the first is the default of monotone networks.
-MONOTONE_ACTIVATIONS = ("elu", "relu", "leaky_relu", "selu", "tanh", "sigmoid")
+MONOTONE_ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid")
 #: Directions of the units of a hidden layer, in turns, where some features are free, and where all are bound.
 SOME_FREE, ALL_BOUND = (1, -1, 0), (1, -1)
 
