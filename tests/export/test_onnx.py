@@ -148,7 +148,9 @@ def test_the_metadata_says_what_the_inputs_are(classifier) -> None:
 
 def test_the_file_holds_no_constant_twice(classifier) -> None:
     model = onnx_model(classifier)
-    contents = [(each.data_type, tuple(each.dims), each.raw_data or repr(each.string_data)) for each in model.graph.initializer]
+    contents = [
+        (each.data_type, tuple(each.dims), each.raw_data or repr(each.string_data)) for each in model.graph.initializer
+    ]
     assert len(set(contents)) == len(contents)
     weights = sum(p.numel() for p in classifier.network_.parameters()) * 4
     assert model.ByteSize() < weights + 100_000

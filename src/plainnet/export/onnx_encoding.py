@@ -200,7 +200,6 @@ def _date_parts(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> dict
     day_of_year = whole("Sub", day_of_era, to_year)
     march_month = whole("Div", whole("Add", whole("Mul", day_of_year, 5), 2), 153)  # 0: March
     to_month = whole("Div", whole("Add", whole("Mul", march_month, 153), 2), 5)
-    as_double = {"attributes": {"to": 11}}
     turns = {
         "month": (whole("Mod", whole("Add", march_month, 2), 12), 12),
         "weekday": (whole("Mod", whole("Add", days, 3), 7), 7),  # 1970 began on a Thursday
@@ -221,7 +220,7 @@ def _date_parts(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> dict
                     )
                 elif part == "day of month":
                     day = whole("Add", whole("Sub", day_of_year, to_month), 1)
-                    table = graph.add("Cast", day, **as_double)
+                    table = graph.add("Cast", day, attributes={"to": 11})
                 else:
                     turn, length = turns[period]
                     angles = 2 * np.pi * (np.arange(length) / length)

@@ -127,7 +127,10 @@ def _outputs(target: Target, taken: set[str]) -> dict[str, tuple[type, list[int]
         is_one = isinstance(target, ClassTarget)
         label: tuple[type, list[int]] = (class_type(target), []) if is_one else (np.int64, [target.n_outputs])  # type: ignore[arg-type]
         probabilities = free_name("probabilities", taken)
-        return {probabilities: (np.float32, [target.n_outputs]), free_name("label" if is_one else "labels", taken): label}
+        return {
+            probabilities: (np.float32, [target.n_outputs]),
+            free_name("label" if is_one else "labels", taken): label,
+        }
     is_flat = target.is_1d and not getattr(target, "quantiles", ())
     return {free_name("prediction", taken): (np.float64, [] if is_flat else [target.n_outputs])}
 
@@ -199,7 +202,9 @@ def _metadata(
         "level_names": "whole numbers without a decimal point (1, not 1.0); true and false in lower case; other text as it is",
     }
     if isinstance(target, ClassTarget):
-        content["classes"] = [each if isinstance(each, bool | int | float) else str(each) for each in target.classes.tolist()]
+        content["classes"] = [
+            each if isinstance(each, bool | int | float) else str(each) for each in target.classes.tolist()
+        ]
     if isinstance(target, NumberTarget) and target.quantiles:
         content["quantiles"] = list(target.quantiles)
     return content

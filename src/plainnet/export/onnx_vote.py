@@ -7,6 +7,7 @@ The networks compute in float32, as they were trained; their opinions, the vote,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +117,8 @@ def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
 def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str:
     """Add what a network votes with, as the target's ``opinions`` does."""
 
-    def double(value: object, name: str) -> str:
-        return graph.constant(value, np.float64, name)  # type: ignore[arg-type]
+    def double(value: npt.ArrayLike, name: str) -> str:
+        return graph.constant(value, np.float64, name)
 
     own = graph.add("Cast", outputs, attributes={"to": 11})
     if isinstance(target, ClassTarget):
@@ -183,7 +184,7 @@ def class_type(target: ClassTarget) -> type:
     return {"b": np.bool_, "i": np.int64, "f": np.float64}.get(kind, object)
 
 
-def _said(target: ClassTarget) -> list[object]:
+def _said(target: ClassTarget) -> list[Any]:
     """Return the classes as the model says them."""
-    classes: list[object] = target.classes.tolist()
+    classes: list[Any] = target.classes.tolist()
     return [str(each) for each in classes] if class_type(target) is object else classes

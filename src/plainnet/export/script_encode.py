@@ -38,7 +38,7 @@ def encode(rows: dict[str, list[Any]]) -> np.ndarray:
         else:
             levels = {level: code for code, level in enumerate(column["levels"])}
             names = [level_name(cell) for cell in cells]
-            codes = np.array([levels.get(name, -1) for name in names], dtype=np.int64)
+            codes = np.array([-1 if name is None else levels.get(name, -1) for name in names], dtype=np.int64)
             is_missing = codes < 0
             if column["kind"] == "flag":
                 features.append(np.where(is_missing, 0.0, 2.0 * codes - 1.0))  # -1, 1, and 0 where missing
@@ -81,21 +81,23 @@ def level_name(cell: Any) -> str | None:
     if isinstance(cell, bool | np.bool_):
         return "true" if cell else "false"
     if isinstance(cell, float | np.floating):
-        if np.isnan(cell):
+        number = float(cell)
+        if np.isnan(number):
             return None
-        if np.isfinite(cell) and cell == round(cell) and abs(cell) < 2**53:
-            return str(int(cell))
+        if number.is_integer() and abs(number) < 2**53:
+            return str(int(number))
         return re.sub(r"e\+?(-?)0*", r"e\1", str(cell))  # 1e-07 is written 1e-7
     return str(cell)
 
 
 def moment_of(cell: Any, date_format: str | None) -> datetime | None:
-    """Return a cell as a moment without a time zone, in UTC; None where it is no date. Text is read in ISO's or the column's format."""
+    """Return a cell as a moment in UTC, None where it is no date. Text is read in the column's format, or in ISO's."""
     if isinstance(cell, str):
         text, cell = cell.strip(), None
-        for each in [None] if date_format is None else [date_format, date_format.replace("%S%.f", "%S")]:
+        for each in ["ISO"] if date_format is None else [date_format, date_format.replace("%S%.f", "%S")]:
             try:
-                cell = datetime.fromisoformat(text) if each is None else datetime.strptime(text, each.replace("%.f", ".%f"))  # noqa: DTZ007
+                is_iso = each == "ISO"
+                cell = datetime.fromisoformat(text) if is_iso else datetime.strptime(text, each.replace("%.f", ".%f"))
                 break
             except ValueError:
                 continue

@@ -23,7 +23,11 @@ def predict_proba(rows: dict[str, list[Any]]) -> np.ndarray:
 
 def predict(rows: dict[str, list[Any]]) -> list[Any]:
     """Return what is predicted of each row: {column: N cells} -> N answers."""
-    said = joint(rows)
+    return answers_of(joint(rows))
+
+
+def answers_of(said: np.ndarray) -> list[Any]:
+    """Turn what the pack says, (N, outputs), into N answers."""
     if TARGET["kind"] == "classes":  # the most probable class
         answers = [TARGET["classes"][best] for best in said.argmax(axis=1)]
     elif TARGET["kind"] == "labels":  # 1 for each label that is more probable than not
@@ -48,7 +52,9 @@ def read_rows(path: str) -> dict[str, list[Any]]:
         first = file.readline()
         file.seek(0)
         table = list(csv.reader(file, delimiter=max(",;\t", key=first.count)))
-    header, lines = [name.strip() for name in table[0]], [line for line in table[1:] if line]
+    header, lines = [name.strip() for name in table[0]] if table else [], [line for line in table[1:] if line]
+    if not lines or any(len(line) != len(header) for line in lines):
+        raise SystemExit(f"{path} has no rows, or a row with more or fewer cells than its header.")
     cells = {name: [line[k].strip() for line in lines] for k, name in enumerate(header)}
     kinds = {column["name"]: column["read_as"] for column in COLUMNS}
     return {name: [read_cell(cell, kinds.get(name, "")) for cell in column] for name, column in cells.items()}
@@ -74,13 +80,16 @@ def main() -> None:
         raise SystemExit(f"Usage: python {sys.argv[0]} rows.csv")
     rows = read_rows(sys.argv[1])
     out = csv.writer(sys.stdout, lineterminator="\n")
-    answers = predict(rows)
+    said = joint(rows)
+    answers = answers_of(said)
     if TARGET["kind"] == "classes":
         out.writerow(["prediction", *(f"probability {name}" for name in TARGET["classes"])])
-        out.writerows([answer, *line] for answer, line in zip(answers, predict_proba(rows).tolist(), strict=True))
+        out.writerows([answer, *line] for answer, line in zip(answers, said.astype(np.float32).tolist(), strict=True))
     elif TARGET["kind"] == "labels":
-        out.writerow([*(f"label {k}" for k in range(TARGET["labels"])), *(f"probability {k}" for k in range(TARGET["labels"]))])
-        out.writerows([*answer, *line] for answer, line in zip(answers, predict_proba(rows).tolist(), strict=True))
+        out.writerow(
+            [*(f"label {k}" for k in range(TARGET["labels"])), *(f"probability {k}" for k in range(TARGET["labels"]))]
+        )
+        out.writerows([*answer, *line] for answer, line in zip(answers, said.astype(np.float32).tolist(), strict=True))
     else:
         lines = [answer if isinstance(answer, list) else [answer] for answer in answers]
         names = [f"quantile {share:g}" for share in TARGET.get("quantiles", ())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import erf
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from plainnet.export.script_encode import encode
 
 TARGET: dict[str, Any] = {}
 NETWORKS: list[dict[str, Any]] = []
+ACTIVATION = "silu"
 WEIGHTS: dict[str, np.ndarray] = {}
 # ---- The networks: features -> outputs -------------------------------------------------------------------------------
 
@@ -22,7 +24,7 @@ def network(x: np.ndarray, number: int) -> np.ndarray:
     for layer in range(shape["layers"]):
         x = x @ WEIGHTS[f"{number}.{layer}.weight"].T + WEIGHTS[f"{number}.{layer}.bias"]
         if layer < shape["layers"] - 1:  # the last layer stays straight
-            x = activation(x, shape["activation"])
+            x = activation(x)
     return x
 
 
@@ -32,36 +34,35 @@ def code_positions(x: np.ndarray, bins: list[int], scale: float) -> np.ndarray:
     The positions are the last features; a straight line in each bin lets a layer learn any curve. Source: arXiv:2203.05556.
     """
     plain, positions = x[:, : x.shape[1] - len(bins)], x[:, x.shape[1] - len(bins) :]
-    codes = [
-        np.clip(positions[:, [k]] * n - np.arange(n, dtype=np.float32), 0, 1) * scale for k, n in enumerate(bins)
-    ]
+    codes = [np.clip(positions[:, [k]] * n - np.arange(n, dtype=np.float32), 0, 1) * scale for k, n in enumerate(bins)]
     return np.concatenate([plain, *codes], axis=1).astype(np.float32)
 
 
-def activation(x: np.ndarray, name: str) -> np.ndarray:
+def activation(x: np.ndarray) -> np.ndarray:
     """Bend the outputs of a hidden layer."""
+    bent: np.ndarray
     with np.errstate(over="ignore"):
-        if name == "relu":
-            return np.maximum(x, 0)
-        if name == "leaky_relu":
-            return np.where(x > 0, x, 0.01 * x).astype(np.float32)
-        if name == "elu":
-            return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-        if name == "selu":
-            bent = np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
-            return (1.0507009873554805 * bent).astype(np.float32)
-        if name == "silu":
-            return x / (1 + np.exp(-x))
-        if name == "sigmoid":
-            return 1 / (1 + np.exp(-x))
-        if name == "mish":
-            return x * np.tanh(np.logaddexp(x, np.float32(0)))
-        if name == "gelu":
-            from math import erf
-
+        if ACTIVATION == "relu":
+            bent = np.maximum(x, 0)
+        elif ACTIVATION == "leaky_relu":
+            bent = np.where(x > 0, x, np.float32(0.01) * x)
+        elif ACTIVATION == "elu":
+            bent = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+        elif ACTIVATION == "selu":  # its two constants keep mean and variance from layer to layer
+            below = np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0))
+            bent = np.float32(1.0507009873554805) * np.where(x > 0, x, below)
+        elif ACTIVATION == "silu":  # x times its sigmoid
+            bent = x / (1 + np.exp(-x))
+        elif ACTIVATION == "gelu":  # x times the share of a normal distribution that lies below it
             share = np.array([erf(value) for value in (x / np.float32(2**0.5)).ravel().tolist()], dtype=np.float32)
-            return np.float32(0.5) * x * (1 + share.reshape(x.shape))
-        return np.tanh(x)
+            bent = np.float32(0.5) * x * (1 + share.reshape(x.shape))
+        elif ACTIVATION == "mish":
+            bent = x * np.tanh(np.logaddexp(x, np.float32(0)))
+        elif ACTIVATION == "sigmoid":
+            bent = 1 / (1 + np.exp(-x))
+        else:  # tanh
+            bent = np.tanh(x)
+    return bent
 
 
 # ---- The vote: outputs of all networks -> what the pack says ---------------------------------------------------------
@@ -70,6 +71,7 @@ def activation(x: np.ndarray, name: str) -> np.ndarray:
 def opinion(outputs: np.ndarray, *, is_log: bool) -> np.ndarray:
     """Turn a network's outputs, (N, outputs), into what it votes with."""
     outputs = outputs.astype(np.float64)
+    said: np.ndarray
     if TARGET["kind"] == "classes":  # logits -> probabilities that sum to 1: the softmax
         powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         said = powers / powers.sum(axis=1, keepdims=True)
@@ -97,7 +99,8 @@ def vote(x: np.ndarray) -> np.ndarray:
     parts = [
         shape["share"] * opinion(network(x, number), is_log=shape["is_log"]) for number, shape in enumerate(NETWORKS)
     ]
-    return np.sum(parts, axis=0)
+    mean: np.ndarray = np.sum(parts, axis=0)
+    return mean
 
 
 def joint(rows: dict[str, list[Any]]) -> np.ndarray:

@@ -14,13 +14,9 @@ from plainnet.export.script_encode import encode
 
 TARGET: dict[str, Any] = {}
 NETWORKS: list[dict[str, Any]] = []
+ACTIVATION: type[nn.Module] = nn.SiLU
 WEIGHTS_FILE = Path()
 # ---- The networks and their vote -------------------------------------------------------------------------------------
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "silu": nn.SiLU, "gelu": nn.GELU,
-    "mish": nn.Mish, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
-}  # fmt: skip
 
 
 class CodePositions(nn.Module):
@@ -49,7 +45,7 @@ def build(shape: dict[str, Any]) -> nn.Sequential:
     """Return one network: linear layers with an activation between them."""
     layers: list[nn.Module] = [CodePositions(shape["bins"], shape["code_scale"])] if shape["bins"] else []
     for n_in, n_out in zip(shape["widths"][:-2], shape["widths"][1:-1], strict=True):
-        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[shape["activation"]]()]
+        layers += [nn.Linear(n_in, n_out), ACTIVATION()]
     return nn.Sequential(*layers, nn.Linear(*shape["widths"][-2:]))
 
 
@@ -74,7 +70,7 @@ class Model(nn.Module):
             said = outputs.softmax(dim=1)
         elif TARGET["kind"] == "labels":  # a logit of each label -> its probability
             said = outputs.sigmoid()
-        elif TARGET["kind"] == "counts":  # logarithms of expected counts, at most the largest count of the training rows
+        elif TARGET["kind"] == "counts":  # logarithms of expected counts, which have a largest
             most = (outputs.new_tensor(TARGET["most"]) / outputs.new_tensor(TARGET["mean"])).clamp(min=1e-12)
             said = torch.minimum(outputs, most.log()).exp()
         else:  # standardised numbers, or logarithms of them, kept within the range of the training rows
