@@ -21,6 +21,7 @@ from torch import nn
 
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
+from plainnet.estimators import pretrained
 from plainnet.estimators.inputs import aligned, read_series, row_weights
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.networks.networks import Shape
@@ -223,8 +224,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         held: tuple[torch.Tensor, torch.Tensor, Array | None] | None = None,
     ) -> PackData:
         x, _ = encode(self.schema_, table)
-        target = self.target_
-        return PackData(torch.from_numpy(x), torch.from_numpy(target.encode(y)), target, weight, held)
+        return PackData(torch.from_numpy(x), torch.from_numpy(self.target_.encode(y)), self.target_, weight, held)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
@@ -388,6 +388,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         write_model(path, *model_content(self))
+
+    save_pretrained = pretrained.save_pretrained
+    from_pretrained = classmethod(pretrained.from_pretrained)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
