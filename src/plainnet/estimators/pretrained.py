@@ -49,10 +49,11 @@ def save_pretrained(self: NetEstimator, folder: str | Path, *, overwrite: bool =
         (new / "README.md").write_text(_card(self), encoding="utf-8")
 
 
-def from_pretrained(cls: type[Estimator], folder: str | Path) -> Estimator:  # noqa: D417 - a class method
+def from_pretrained(cls: type[Estimator], folder: str | Path) -> Estimator:
     """Read the estimator from a folder that ``save_pretrained`` wrote. Nothing is downloaded.
 
     Args:
+        cls: NetClassifier or NetRegressor.
         folder: on this machine, with model.safetensors in it.
 
     Raises:
