@@ -87,6 +87,18 @@ def test_columns_of_numbers_alone_and_of_texts_alone() -> None:
     check_equal(of_texts, onnx_model(of_texts), texts)
 
 
+def test_columns_without_a_cell_that_the_user_chose_to_keep() -> None:
+    rng = np.random.RandomState(0)
+    table = pl.DataFrame({"size": rng.randn(80), "flag": [None] * 80, "town": [None] * 80}).cast(
+        {"flag": pl.String, "town": pl.String}
+    )
+    kinds = {"flag": "flag", "town": "category"}
+    regressor = NetRegressor(members=1, epochs=1, hidden=(4,), kinds=kinds).fit(table, rng.randn(80))
+    model = onnx_model(regressor)
+    check_equal(regressor, model, table)
+    check_equal(regressor, model, table.with_columns(pl.lit("new").alias("flag"), pl.lit("new").alias("town")))
+
+
 def test_numbers_of_any_size() -> None:
     rng = np.random.RandomState(0)
     table = pl.DataFrame(

@@ -245,8 +245,8 @@ def _add_flags(
             out=f"{column.name}: flag",
             domain="ai.onnx.ml",
             attributes={
-                "keys_strings": list(column.levels),
-                "values_floats": [2.0 * code - 1 for code in range(len(column.levels))],
+                "keys_strings": [*column.levels, missing_marker(column)],
+                "values_floats": [*(2.0 * code - 1 for code in range(len(column.levels))), 0.0],
                 "default_float": 0.0,
             },
         )

@@ -86,7 +86,10 @@ def level_name(cell: Any) -> str | None:
             return None
         if number.is_integer() and abs(number) < 2**53:
             return str(int(number))
-        return re.sub(r"e\+?(-?)0*", r"e\1", str(cell))  # 1e-07 is written 1e-7
+        text = str(cell)
+        if text.endswith("e-05"):  # 1e-05 is written 0.00001 …
+            return "-" * (number < 0) + "0.0000" + text[:-4].lstrip("-").replace(".", "")
+        return re.sub(r"e([+-])0*", r"e\1", text)  # … and 1e-07 as 1e-7
     return str(cell)
 
 
