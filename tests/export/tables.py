@@ -75,6 +75,7 @@ def targets(table: pl.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
     return {
         "text": np.array(["no", "yes", "maybe"])[three],
         "whole": three * 10 - 5,
+        "unsigned": three.astype(np.uint8),
         "bool": number > 0,
         "float": three.astype(float),
         "object": np.array(["no", "yes", "maybe"], dtype=object)[three],
@@ -86,7 +87,7 @@ def targets(table: pl.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-CLASSES = ("text", "whole", "bool", "float", "object", "labels")
+CLASSES = ("text", "whole", "unsigned", "bool", "float", "object", "labels")
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "silu", "gelu", "mish", "tanh", "sigmoid")
 
 

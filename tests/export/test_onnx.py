@@ -67,6 +67,24 @@ def classifier() -> NetClassifier:
     return NetClassifier(members=2, epochs=2, hidden=(8,)).fit(table, targets(table)["text"])
 
 
+def test_the_reference_implementation_agrees(classifier) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    table = everything()
+    rows = pl.concat([table.head(40), strange(table)])
+    answers = ReferenceEvaluator(onnx_model(classifier)).run(None, onnx_inputs(classifier, rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_allclose(answers[0], classifier.predict_proba(rows), rtol=0, atol=1e-5)
+        assert answers[1].tolist() == classifier.predict(rows).tolist()
+
+
+def test_no_rows_give_no_predictions(classifier) -> None:
+    session = onnxruntime.InferenceSession(onnx_model(classifier).SerializeToString())
+    inputs = {name: values[:0] for name, values in onnx_inputs(classifier, everything().head(1)).items()}
+    assert [answer.shape for answer in session.run(None, inputs)] == [(0, 3), (0,)]
+
+
 def test_every_day_and_hour_from_1900_to_2100_has_the_same_parts() -> None:
     days = pl.datetime_range(pl.datetime(1899, 12, 25), pl.datetime(2100, 3, 5), "25h", eager=True)
     y = np.arange(len(days)) % 7 + days.dt.month().to_numpy()

@@ -130,8 +130,17 @@ def test_a_script_prints_predictions_of_a_csv_file(writer: str, tmp_path: Path) 
     printed = np.array([line[1:] for line in lines], dtype=float)
     np.testing.assert_allclose(printed, classifier.predict_proba(read), rtol=0, atol=1e-5)
 
+    assert "of 'rare', such as 'rare " in done.stderr
+    assert "'size'" not in done.stderr
     if writer == "torch":
         return
+    table.head(3).with_columns(pl.lit("1,5").alias("size")).write_csv(tmp_path / "comma.csv")
+    done = subprocess.run(
+        [sys.executable, "-I", path, tmp_path / "comma.csv"], capture_output=True, text=True, check=True
+    )
+    assert (
+        "Note: 3 cells of 'size', such as '1,5', count as rare or missing: training held no such number" in done.stderr
+    )
     (tmp_path / "other.csv").write_text("size;town\n1.5;Ulm\n")
     for arguments, message in (
         ([], "Usage: python"),

@@ -181,6 +181,8 @@ def class_type(target: ClassTarget) -> type:
     kind = target.classes.dtype.kind
     if kind == "O" and all(type(each) is int for each in target.classes.tolist()):
         return np.int64
+    if kind == "u":
+        return np.int64 if int(target.classes.max()) < 2**63 else np.uint64
     return {"b": np.bool_, "i": np.int64, "f": np.float64}.get(kind, object)
 
 

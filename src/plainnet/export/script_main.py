@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from plainnet.export.script_encode import COLUMNS
+from plainnet.export.script_encode import COLUMNS, level_name, moment_of, number_of
 from plainnet.export.script_numpy import TARGET, joint
 
 # ---- Answers ---------------------------------------------------------------------------------------------------------
@@ -74,6 +74,21 @@ def read_cell(cell: str, read_as: str) -> Any:
     return cell
 
 
+def note_strange_cells(rows: dict[str, list[Any]]) -> None:
+    """Say on the error output how many cells are nothing that the training rows held, or held often enough to learn from."""
+    for column in COLUMNS:
+        cells = [cell for cell in rows[column["name"]] if cell is not None]
+        if column["kind"] == "number":
+            strange = [cell for cell in cells if not np.isfinite(number_of(cell))]
+        elif column["kind"] == "date":
+            strange = [cell for cell in cells if moment_of(cell, column["date_format"]) is None]
+        else:
+            strange = [cell for cell in cells if level_name(cell) not in column["levels"]]
+        if strange:
+            told = f"{len(strange)} cells of {column['name']!r}, such as {strange[0]!r}, count as rare or missing"
+            sys.stderr.write(f"Note: {told}: training held no such {column['kind']}, or few.\n")
+
+
 def main() -> None:
     """Print the predictions for the rows of a CSV file, as CSV."""
     if len(sys.argv) != 2:
@@ -81,6 +96,7 @@ def main() -> None:
     rows = read_rows(sys.argv[1])
     out = csv.writer(sys.stdout, lineterminator="\n")
     said = joint(rows)
+    note_strange_cells(rows)
     answers = answers_of(said)
     if TARGET["kind"] == "classes":
         out.writerow(["prediction", *(f"probability {name}" for name in TARGET["classes"])])
