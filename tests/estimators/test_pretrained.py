@@ -48,6 +48,25 @@ def test_the_folder_can_be_read_by_people(classifier, tmp_path: Path) -> None:
     assert "| to\\|wn &lt;b> | category |" in page
 
 
+def test_the_card_says_what_is_predicted(tmp_path: Path) -> None:
+    table = people(80).select("age", "town")
+    y = table["town"].str.len_chars().to_numpy()
+    one = {"members": 1, "epochs": 1, "hidden": (2,)}
+    both = np.stack([y > 3, y > 4], axis=1).astype(int)
+    for number, (estimator, target, answer) in enumerate(
+        [
+            (NetRegressor(**one), y, "a number"),
+            (NetRegressor(**one), both, "2 numbers a row"),
+            (NetRegressor(**one, quantiles=[0.1, 0.9]), y, "the quantiles 0.1, 0.9 of a number"),
+            (NetRegressor(**one, loss="poisson"), y, "a count"),
+            (NetClassifier(**one), both, "2 labels, each there or not"),
+            (NetClassifier(**one), np.arange(80) % 25, f"25 classes: {', '.join(map(str, range(20)))} and 5 more."),
+        ]
+    ):
+        estimator.fit(table, target).save_pretrained(tmp_path / str(number))
+        assert f"It predicts {answer}" in (tmp_path / str(number) / "README.md").read_text()
+
+
 def test_what_is_there_is_replaced_only_if_asked_and_only_if_it_is_ours(classifier, tmp_path: Path) -> None:
     folder = tmp_path / "rich"
     classifier.save_pretrained(folder)

@@ -49,6 +49,12 @@ def test_what_cannot_be_exported_is_explained(classifier, tmp_path: Path) -> Non
     with pytest.raises(RunError, match=r"model_weights.npz' is already there.*--overwrite"):
         export_model(classifier, tmp_path / "model.py", "python")
     assert [file.name for file in tmp_path.iterdir()] == ["model_weights.npz"]
+    (tmp_path / "model.py").mkdir()
+    for to in ("python", "torch"):
+        with pytest.raises(RunError, match=r"model.py' is a folder; name a file in it"):
+            export_model(classifier, tmp_path / "model.py", to, overwrite=True)
+    assert (tmp_path / "model_weights.npz").read_text() == "mine"  # both files, or none
+    assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(RunError, match="cannot be written"):
         export_model(classifier, tmp_path / "nowhere" / "model.onnx")
     with pytest.raises(NotFittedError):

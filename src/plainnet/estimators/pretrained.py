@@ -13,7 +13,7 @@ from plainnet.errors import ModelFileError, RunError
 from plainnet.estimators.options import model_content
 from plainnet.files import replacing_folder
 from plainnet.tables.schema import Column, describe_kinds
-from plainnet.tables.target import ClassTarget
+from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, Target
 
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
@@ -98,10 +98,6 @@ def _card(estimator: NetEstimator) -> str:
     kind = type(estimator).__name__
     task = "classification" if kind == "NetClassifier" else "regression"
     used, left_out = estimator.schema_.used, estimator.schema_.left_out
-    target = estimator.target_
-    answer = "numbers"
-    if isinstance(target, ClassTarget):
-        answer = f"{target.n_outputs} classes: {', '.join(_plain(each) for each in target.classes[:20].tolist())}"
     rows = "\n".join(f"| {_plain(column.name)} | {column.kind} | {_plain(_values(column))} |" for column in used)
     ignored = f"\nLeft out: {', '.join(_plain(column.name) for column in left_out)}.\n" if left_out else ""
     return f"""---
@@ -116,7 +112,7 @@ tags:
 # A {kind} of plainnet
 
 {len(estimator.members_)} plain neural networks that vote, trained on {estimator.schema_.n_rows:,} rows of {describe_kinds(used)}.
-It predicts {answer}.
+It predicts {_answer(estimator.target_)}.
 
 ```python
 from plainnet import {kind}
@@ -133,6 +129,21 @@ model.predict(table)  # a data frame, a dict of columns, or a file, with the col
 was trained on and how well it did before you share it. Levels of categories and the range of numbers are in these files: look whether
 they may be shared.
 """
+
+
+def _answer(target: Target) -> str:
+    """Say what is predicted."""
+    if isinstance(target, ClassTarget):
+        names = [_plain(each) for each in target.classes[:20].tolist()]
+        more = f" and {target.n_outputs - 20} more" if target.n_outputs > 20 else ""
+        return f"{target.n_outputs} classes: {', '.join(names)}{more}"
+    if isinstance(target, LabelsTarget):
+        return f"{target.n_outputs} labels, each there or not"
+    if isinstance(target, CountTarget):
+        return f"{target.n_outputs} counts a row" if target.n_outputs > 1 else "a count"
+    if target.quantiles:
+        return f"the quantiles {', '.join(f'{share:g}' for share in target.quantiles)} of a number"
+    return f"{target.n_outputs} numbers a row" if target.n_outputs > 1 else "a number"
 
 
 def _values(column: Column) -> str:

@@ -54,7 +54,7 @@ def export_model(
     there = [file for file in (path, *weights) if file.exists()]
     if there and not overwrite:
         raise RunError(
-            f"{str(there[0])!r} is already there. Name another file with --out (path), or overwrite it with --overwrite."
+            f"{str(there[0])!r} is already there. Name another file (--out), or overwrite it (--overwrite, in Python overwrite=True)."
         )
     if to == "onnx":
         write_onnx(estimator, path)

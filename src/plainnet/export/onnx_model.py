@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["onnx_inputs", "onnx_model", "write_onnx"]
 
-#: Run by ONNX Runtime from 1.14 and everything newer. ai.onnx.ml is there for LabelEncoder alone.
+#: Those of ONNX 1.13, older than any ONNX Runtime that the extra `onnx` allows. ai.onnx.ml is there for LabelEncoder alone.
 OPSET, ML_OPSET, IR_VERSION = 18, 3, 8
 #: Grows by one with every change of the metadata that its readers have to know.
 METADATA_FORMAT = 1

@@ -74,14 +74,14 @@ def write_torch_script(estimator: NetClassifier | NetRegressor, path: Path) -> N
     tensors = {
         f"networks.{k}.{2 * layer + coded[k]}.{part}": values for (k, layer, part), values in sorted(weights.items())
     }
-    with replacing(own) as temporary:
-        save_file(tensors, temporary)
     imports = IMPORTS + "import torch\nfrom safetensors.torch import load_file\nfrom torch import Tensor, nn\n"
     where = f"ACTIVATION = nn.{ACTIVATIONS[fitted['ACTIVATION']].__name__}\nWEIGHTS_FILE = Path(__file__).with_name({own.name!r})\n"
     head = _head(
         estimator, "a PyTorch module", "load() returns the nn.Module itself, which takes encode(rows).", "torch"
     )
-    write_text(path, _script(head + imports, fitted, where, "script_torch.py"))
+    with replacing(own) as temporary:  # both files, or none
+        save_file(tensors, temporary)
+        write_text(path, _script(head + imports, fitted, where, "script_torch.py"))
 
 
 def write_numpy_script(estimator: NetClassifier | NetRegressor, path: Path) -> None:
@@ -93,20 +93,24 @@ def write_numpy_script(estimator: NetClassifier | NetRegressor, path: Path) -> N
     """
     fitted, weights = _fitted(estimator)
     arrays = {f"{k}.{layer}.{part}": values for (k, layer, part), values in sorted(weights.items())}
+    head = _head(estimator, "plain NumPy", "Read it from top to bottom: encode, network, vote.", "NumPy") + IMPORTS
     if sum(values.size for values in arrays.values()) < FEW_WEIGHTS:
-        lines = []
-        for name, values in arrays.items():
-            numbers = ", ".join(map(str, values.ravel()))  # the shortest decimals that are the same float32 again
-            numbers = fill(numbers, width=112, initial_indent=" " * 8, subsequent_indent=" " * 8)
-            lines.append(f"    {name!r}: np.array([\n{numbers}\n    ], dtype=np.float32).reshape({values.shape!r}),\n")
-        where = f"WEIGHTS: dict[str, np.ndarray] = {{\n{''.join(lines)}}}\n"
-    else:
-        own = weights_file(path, ".npz")
-        with replacing(own) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
-        where = f"WEIGHTS = dict(np.load(Path(__file__).with_name({own.name!r}), allow_pickle=False))\n"
-    head = _head(estimator, "plain NumPy", "Read it from top to bottom: encode, network, vote.", "NumPy")
-    write_text(path, _script(head + IMPORTS, fitted, where, "script_numpy.py"))
+        write_text(path, _script(head, fitted, _weights_literal(arrays), "script_numpy.py"))
+        return
+    own = weights_file(path, ".npz")
+    where = f"WEIGHTS = dict(np.load(Path(__file__).with_name({own.name!r}), allow_pickle=False))\n"
+    with replacing(own) as temporary:  # both files, or none
+        np.savez(temporary, allow_pickle=False, **arrays)
+        write_text(path, _script(head, fitted, where, "script_numpy.py"))
+
+
+def _weights_literal(arrays: dict[str, Array]) -> str:
+    lines = []
+    for name, values in arrays.items():
+        numbers = ", ".join(map(str, values.ravel()))  # the shortest decimals that are the same float32 again
+        numbers = fill(numbers, width=112, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines.append(f"    {name!r}: np.array([\n{numbers}\n    ], dtype=np.float32).reshape({values.shape!r}),\n")
+    return f"WEIGHTS: dict[str, np.ndarray] = {{\n{''.join(lines)}}}\n"
 
 
 def _head(estimator: NetClassifier | NetRegressor, what: str, more: str, needs: str) -> str:
