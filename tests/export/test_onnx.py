@@ -12,8 +12,10 @@ import pytest
 from plainnet import NetClassifier, NetRegressor
 from plainnet.errors import MissingExtraError, SettingError
 from plainnet.export.onnx_model import onnx_inputs, onnx_model, write_onnx
+from plainnet.export.onnx_vote import class_type
 from plainnet.networks.networks import ACTIVATIONS
 from plainnet.tables.dates import DATE_PARTS
+from plainnet.tables.target import ClassTarget
 from tests.export.tables import estimators, everything, strange, targets
 
 ALL = estimators()
@@ -176,6 +178,22 @@ def test_the_metadata_says_what_the_inputs_are(classifier) -> None:
     assert all(each.doc_string for each in model.graph.input)
 
 
+@pytest.mark.parametrize(
+    ("classes", "dtype"),
+    [
+        (np.array([1, 2], dtype=object), np.int64),
+        (np.array(["a", "b"], dtype=object), object),
+        (np.array(["a", "b"]), object),
+        (np.array([1, 2**63], dtype=np.uint64), np.uint64),
+        (np.array([1, 2], dtype=np.uint16), np.int64),
+        (np.array([False, True]), np.bool_),
+        (np.array([1.0, 2.0], dtype=np.float32), np.float64),
+    ],
+)
+def test_classes_keep_their_kind_of_type(classes: np.ndarray, dtype: type) -> None:
+    assert class_type(ClassTarget(classes)) is dtype
+
+
 def test_the_file_holds_no_constant_twice(classifier) -> None:
     model = onnx_model(classifier)
     contents = [
@@ -203,6 +221,9 @@ def test_a_network_of_ones_own_and_a_missing_library_are_explained(classifier, m
     own.fit(table, targets(table)["number"])
     with pytest.raises(SettingError, match="only plain networks are exported to ONNX"):
         write_onnx(own, tmp_path / "own.onnx")
+    monkeypatch.setattr("plainnet.export.onnx_model.MOST_BYTES", 100)
+    with pytest.raises(SettingError, match=r"have [\d,]+ bytes of weights, and an ONNX file holds 100"):
+        write_onnx(classifier, tmp_path / "model.onnx")
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"Writing an ONNX file needs onnx.*pip install 'plainnet\[onnx\]'"):
         write_onnx(classifier, tmp_path / "model.onnx")

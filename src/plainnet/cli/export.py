@@ -36,7 +36,7 @@ def export(
 
     python: a script to be read, which needs NumPy alone, and its weights beside it.
 
-    safetensors: the model file.
+    safetensors: the model file itself, which plainnet reads.
 
     [bold]Examples[/bold]
 
