@@ -204,6 +204,18 @@ def test_the_file_holds_no_constant_twice(classifier) -> None:
     assert model.ByteSize() < weights + 100_000
 
 
+def test_the_file_computes_nothing_in_vain() -> None:
+    days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 1, 28), eager=True).to_list() * 4
+    rows = {"day": days, "size": np.arange(112.0)}
+    regressor = NetRegressor(members=1, epochs=1, hidden=(3,)).fit(rows, np.arange(112.0))
+    assert "month sine" not in regressor.schema_.columns[0].parts
+    model = onnx_model(regressor)
+    used = {name for node in model.graph.node for name in node.input} | {each.name for each in model.graph.output}
+    assert all(used.intersection(node.output) for node in model.graph.node)
+    assert all(constant.name in used for constant in model.graph.initializer)
+    check_equal(regressor, model, rows)
+
+
 def test_the_inputs_take_any_table_that_predict_takes(classifier) -> None:
     table = everything().head(5)
     for other in (table.to_pandas(), table.to_dicts(), table.to_dict(as_series=False)):

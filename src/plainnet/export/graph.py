@@ -11,7 +11,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Graph", "free_name"]
+__all__ = ["DOUBLE", "FLOAT", "INT64", "Graph", "free_name"]
+
+#: What a Cast goes to: ONNX's codes of types, https://onnx.ai/onnx/intro/concepts.html#element-type
+FLOAT, INT64, DOUBLE = {"to": 1}, {"to": 7}, {"to": 11}
 
 
 def free_name(wanted: str, taken: set[str]) -> str:
@@ -82,6 +85,17 @@ class Graph:
         from onnx import helper
 
         self.nodes.append(helper.make_node(operator, list(inputs), [out], name=out, **(attributes or {})))
+
+    def prune(self, outputs: Iterable[str]) -> None:
+        """Take out what no output needs, such as the hour of dates that have none."""
+        needed = set(outputs)
+        nodes = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                nodes.append(node)
+                needed.update(node.input)
+        self.nodes = nodes[::-1]
+        self.constants = [constant for constant in self.constants if constant.name in needed]
 
     def concat(self, parts: Iterable[str], out: str) -> str:
         """Put tables of the same rows side by side; a single one is itself."""

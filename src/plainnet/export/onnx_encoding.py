@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from plainnet.export.graph import Graph
+from plainnet.export.graph import DOUBLE, FLOAT, Graph
 from plainnet.tables.encode import CLIP
 from plainnet.tables.schema import Column, Schema, Spread
 
@@ -57,8 +57,8 @@ def encode_columns(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> t
         inputs: the name of each used column's input, of shape (N, 1).
 
     Returns:
-        The names of the plain features, (N, features), '' where there are none, and of the positions of the coded numbers,
-        (N, numbers), '' where there are none; both float32, in the order of ``tables.encode``.
+        The names of the plain features, (N, features), and of the positions of the coded numbers, (N, numbers), '' where
+        there are none; both float32, in the order of ``tables.encode``.
     """
     first, starts = 0, {}
     for column in schema.used:
@@ -112,7 +112,7 @@ def _add_numbers(
     features.add(_scaled(graph, filled, medians, spreads), places)
     if gaps:
         told = graph.columns(is_missing, [number for number, _ in gaps], len(raw), "is missing, told")
-        said = graph.add("Cast", told, out="missing numbers", attributes={"to": 1})
+        said = graph.add("Cast", told, out="missing numbers", attributes=FLOAT)
         features.add(said, [place for _, place in gaps])
     return _positions(graph, filled, spreads)
 
@@ -120,19 +120,16 @@ def _add_numbers(
 def _scaled(graph: Graph, filled: str, medians: str, spreads: Sequence[Spread]) -> str:
     """Scale robustly and bend smoothly, as ``tables.encode`` does."""
     scales = [spread.scale for spread in spreads]
-    z = graph.add(
-        "Div", graph.add("Sub", filled, medians), graph.constant([scales], np.float64, "interquartile ranges"), out="z"
-    )
+    ranges = graph.constant([scales], np.float64, "interquartile ranges")
+    z = graph.add("Div", graph.add("Sub", filled, medians), ranges, out="z")
     if not np.isfinite(scales).all():  # infinity by infinity
         z = graph.add("Where", graph.add("IsNaN", z), graph.constant(0.0, np.float64, "zero"), z)
     most = graph.constant(1e6, np.float64, "largest z")
     z = graph.add("Clip", z, graph.constant(-1e6, np.float64, "smallest z"), most)
     by_clip = graph.add("Div", z, graph.constant(CLIP, np.float64, "clip"))
-    root = graph.add(
-        "Sqrt",
-        graph.add("Add", graph.constant(1.0, np.float64, "one"), graph.add("Mul", by_clip, by_clip)),
-    )
-    return graph.add("Cast", graph.add("Div", z, root), out="numbers, scaled", attributes={"to": 1})
+    squared = graph.add("Mul", by_clip, by_clip)
+    root = graph.add("Sqrt", graph.add("Add", graph.constant(1.0, np.float64, "one"), squared))
+    return graph.add("Cast", graph.add("Div", z, root), out="numbers, scaled", attributes=FLOAT)
 
 
 def _positions(graph: Graph, filled: str, spreads: Sequence[Spread]) -> str:
@@ -168,7 +165,7 @@ def _positions(graph: Graph, filled: str, spreads: Sequence[Spread]) -> str:
     slope = graph.add("Gather", graph.constant(slopes.ravel(), np.float64, "slopes"), bins)
     start = graph.add("Gather", graph.constant(starts.ravel(), np.float64, "starts"), bins)
     position = graph.add("Add", graph.add("Mul", above, slope), start)
-    return graph.add("Cast", position, out="positions", attributes={"to": 1})
+    return graph.add("Cast", position, out="positions", attributes=FLOAT)
 
 
 def _date_parts(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> dict[tuple[str, str], str]:
@@ -213,14 +210,11 @@ def _date_parts(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> dict
             if part not in tables:
                 period, _, wave = part.partition(" ")
                 if part == "days":
-                    table = graph.add(
-                        "Div",
-                        graph.add("Cast", micros, attributes={"to": 11}),
-                        graph.constant(float(DAY), np.float64, "a day"),
-                    )
+                    double = graph.add("Cast", micros, attributes=DOUBLE)
+                    table = graph.add("Div", double, graph.constant(float(DAY), np.float64, "a day"))
                 elif part == "day of month":
                     day = whole("Add", whole("Sub", day_of_year, to_month), 1)
-                    table = graph.add("Cast", day, attributes={"to": 11})
+                    table = graph.add("Cast", day, attributes=DOUBLE)
                 else:
                     turn, length = turns[period]
                     angles = 2 * np.pi * (np.arange(length) / length)
@@ -258,7 +252,7 @@ def _add_flags(
     if told:
         some = graph.columns(table, told, len(columns), "flags with missing cells")
         is_missing = graph.add("Equal", some, graph.constant(0.0, np.float32, "no flag"))
-        said = graph.add("Cast", is_missing, out="missing flags", attributes={"to": 1})
+        said = graph.add("Cast", is_missing, out="missing flags", attributes=FLOAT)
         features.add(said, [starts[columns[index].name] + 1 for index in told])
 
 
@@ -289,4 +283,4 @@ def _add_categories(
         hot.append(graph.add("Equal", code, levels, out=f"{column.name}: levels"))
         places += range(starts[column.name], starts[column.name] + width)
     if hot:
-        features.add(graph.add("Cast", graph.concat(hot, "levels"), out="categories", attributes={"to": 1}), places)
+        features.add(graph.add("Cast", graph.concat(hot, "levels"), out="categories", attributes=FLOAT), places)

@@ -92,6 +92,7 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
     graph = Graph(taken)
     plain, positions = encode_columns(graph, schema, names)
     decode_vote(graph, vote(graph, estimator.members_, target, plain, positions), target, list(outputs))
+    graph.prune(outputs)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import nn
 
 from plainnet.errors import SettingError
-from plainnet.export.graph import Graph
+from plainnet.export.graph import DOUBLE, FLOAT, INT64, Graph
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.members import Member
 from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
@@ -120,7 +120,7 @@ def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str
     def double(value: npt.ArrayLike, name: str) -> str:
         return graph.constant(value, np.float64, name)
 
-    own = graph.add("Cast", outputs, attributes={"to": 11})
+    own = graph.add("Cast", outputs, attributes=DOUBLE)
     if isinstance(target, ClassTarget):
         return graph.add("Softmax", own, attributes={"axis": 1})
     if isinstance(target, LabelsTarget):
@@ -156,13 +156,13 @@ def decode_vote(graph: Graph, joint: str, target: Target, outputs: Sequence[str]
     if isinstance(target, ClassTarget):
         classes = graph.constant(_said(target), class_type(target), "classes")
         best = graph.add("ArgMax", joint, attributes={"axis": 1, "keepdims": 0})
-        graph.finish("Cast", joint, out=outputs[0], attributes={"to": 1})
+        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
         graph.finish("Gather", classes, best, out=outputs[1])
         return
     if isinstance(target, LabelsTarget):
         is_there = graph.add("Greater", joint, graph.constant(0.5, np.float64, "half of all"))
-        graph.finish("Cast", joint, out=outputs[0], attributes={"to": 1})
-        graph.finish("Cast", is_there, out=outputs[1], attributes={"to": 7})
+        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
+        graph.finish("Cast", is_there, out=outputs[1], attributes=INT64)
         return
     is_flat = target.is_1d and not getattr(target, "quantiles", ())
     values = graph.add("Mul", joint, graph.constant(_unit(target), np.float64, "unit of the target"))
