@@ -31,6 +31,13 @@ def test_every_kind_of_column_is_encoded_the_same(monkeypatch) -> None:
         np.testing.assert_array_equal(own, encode(schema, rows)[0])
 
 
+def test_rows_may_come_from_pandas(monkeypatch) -> None:
+    table = everything()
+    schema = Schema.learn(table)
+    own = encoded(schema, table.to_pandas().to_dict("list"), monkeypatch)
+    np.testing.assert_array_equal(own, encode(schema, read_table(table.to_pandas()))[0])
+
+
 @pytest.mark.parametrize("date_format", FORMATS)
 def test_dates_are_read_in_every_format(date_format: str, monkeypatch) -> None:
     start = datetime(2023, 12, 24, 22, 10, 30, 250_000)

@@ -15,7 +15,7 @@ COLUMNS: list[dict[str, Any]] = []
 def encode(rows: dict[str, list[Any]]) -> np.ndarray:
     """Turn raw cells into features: {column: N cells} -> float32 (N, features).
 
-    A cell is a number, text, True or False, a date, or None where it is missing. Levels that the training rows never held
+    A cell is a number, text, True or False, a date, or None (NaN, NaT) where it is missing. Levels that the training rows never held
     count as rare if there were rare ones, else as missing.
     """
     lacking = [column["name"] for column in COLUMNS if column["name"] not in rows]
@@ -104,6 +104,8 @@ def moment_of(cell: Any, date_format: str | None) -> datetime | None:
                 break
             except ValueError:
                 continue
+    if cell != cell:  # pandas' NaT differs from itself
+        return None
     if isinstance(cell, datetime):
         return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
     return datetime(cell.year, cell.month, cell.day) if isinstance(cell, date) else None
