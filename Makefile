@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-quality bench-speed docs size clean
+.PHONY: demo test check fix bench bench-onnx bench-quality bench-speed docs size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -28,6 +28,9 @@ bench-quality: .venv/.installed ## the defaults beside their peers on the tables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench-quality
 	$(BIN)/python benchmarks/quality/quality.py --peers plainnet,catboost,lightgbm,xgboost,random_forest,sklearn_mlp
 	$(BIN)/python benchmarks/quality/report.py
+
+bench-onnx: .venv/.installed    ## exported ONNX files beside the models they come from, on the tables in PLAINNET_DATA
+	$(BIN)/python benchmarks/quality/onnx_equality.py --data $(PLAINNET_DATA)
 
 bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/benchmarks.md and its pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench

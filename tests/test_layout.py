@@ -21,6 +21,7 @@ STAGES = (
     "storage",
     "estimators",
     "evaluation",
+    "export",
     "runs",
     "cli",
     "__main__",

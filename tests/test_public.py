@@ -10,8 +10,8 @@ import plainnet
 NAMES = [
     "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "GaussianLoss", "History", "LossDivergedError",
     "MissingExtraError", "ModelFileError", "NetClassifier", "NetRegressor", "PiecewiseLinearEncoding", "PlainnetError",
-    "PlainnetWarning", "QuantileLoss", "RunError", "Scale", "Schema", "SettingError", "TableError", "TrainingError", "Trial", "load",
-    "load_adult", "read_table", "train", "train_many",
+    "PlainnetWarning", "QuantileLoss", "RunError", "Scale", "Schema", "SettingError", "TableError", "TrainingError", "Trial",
+    "export_model", "load", "load_adult", "onnx_inputs", "read_table", "train", "train_many",
 ]  # fmt: skip
 
 

@@ -5,7 +5,8 @@
     plainnet.NetRegressor().fit(table, "column")                    numbers from a table
 
 A row of data walks through the folders in this order: ``tables``, ``networks``, ``engines``, ``training``,
-``packs``, ``storage``, ``estimators``, ``evaluation``, ``runs``, ``cli``. The file that bears its folder's name is the one to read first.
+``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``cli``. The file that bears
+its folder's name is the one to read first.
 
 Names are imported when they are first used: ``import plainnet`` itself takes milliseconds, torch comes with the first
 network.
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from plainnet.estimators.classifier import NetClassifier
     from plainnet.estimators.load import load
     from plainnet.estimators.regressor import NetRegressor
+    from plainnet.export.export import export_model
+    from plainnet.export.onnx_model import onnx_inputs
     from plainnet.samples.samples import load_adult
     from plainnet.settings import EarlyStopping
     from plainnet.tables.read import read_table
@@ -62,12 +65,14 @@ _HOMES = {
     "SettingError": "errors",
     "TableError": "errors",
     "TrainingError": "errors",
+    "export_model": "export.export",
     "load": "estimators.load",
     "GaussianLoss": "networks.layers",
     "PiecewiseLinearEncoding": "networks.layers",
     "QuantileLoss": "networks.layers",
     "Scale": "networks.layers",
     "load_adult": "samples.samples",
+    "onnx_inputs": "export.onnx_model",
     "read_table": "tables.read",
     "Trial": "training.many",
     "train": "training.training",
@@ -97,8 +102,10 @@ __all__ = [
     "TableError",
     "TrainingError",
     "Trial",
+    "export_model",
     "load",
     "load_adult",
+    "onnx_inputs",
     "read_table",
     "train",
     "train_many",

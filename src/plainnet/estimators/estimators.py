@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
+from plainnet.estimators import pretrained
 from plainnet.estimators.inputs import aligned, encode_few
 from plainnet.estimators.monotone import activation_of, monotone_of
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
@@ -326,11 +327,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         if unseen:
             cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
-            warnings.warn(
-                f"cells that hold what the training rows never held: {cells}; they count as rare or missing",
-                DataWarning,
-                stacklevel=3,
-            )
+            message = f"cells that hold what the training rows never held: {cells}; they count as rare or missing"
+            warnings.warn(message, DataWarning, stacklevel=3)
         return predict_members(self.members_, x, self.target_)
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
@@ -352,9 +350,14 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         write_model(path, *model_content(self))
 
+    save_pretrained = pretrained.save_pretrained
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read the estimator from a folder on this machine that ``save_pretrained`` wrote; ModelFileError where there is none."""
+        return pretrained.from_pretrained(cls, folder)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags

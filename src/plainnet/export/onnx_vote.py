@@ -1,0 +1,192 @@
+"""The networks and their vote as an ONNX graph: features  ->  probabilities, or numbers.
+
+The networks compute in float32, as they were trained; their opinions, the vote, and what is made of it in float64, as
+``packs.voting`` and ``tables.target`` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from plainnet.errors import SettingError
+from plainnet.export.graph import DOUBLE, FLOAT, INT64, Graph
+from plainnet.networks.layers import PiecewiseLinearEncoding
+from plainnet.packs.members import Member
+from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
+
+__all__ = ["class_type", "decode_vote", "vote"]
+
+#: Activations that are one ONNX operator; the constants are torch's defaults.
+OPERATORS: dict[type[nn.Module], tuple[str, dict[str, float]]] = {
+    nn.ReLU: ("Relu", {}),
+    nn.LeakyReLU: ("LeakyRelu", {"alpha": 0.01}),
+    nn.ELU: ("Elu", {"alpha": 1.0}),
+    nn.SELU: ("Selu", {}),
+    nn.Tanh: ("Tanh", {}),
+    nn.Sigmoid: ("Sigmoid", {}),
+}
+
+
+def vote(graph: Graph, members: Sequence[Member], target: Target, plain: str, positions: str) -> str:
+    """Add the networks and their vote.
+
+    Args:
+        graph: to add to.
+        members: of the pack.
+        target: what they predict.
+        plain: name of the features without positions, (N, features).
+        positions: name of the positions, (N, numbers); '' where no number is coded.
+
+    Returns:
+        The name of the joint opinion, float64 (N, outputs): probabilities, or encoded numbers.
+    """
+    coded: dict[object, str] = {}
+    opinions = []
+    for number, member in enumerate(members):
+        if member.weight <= 0:
+            continue
+        outputs = _network(graph, member.network, number, plain, positions, coded)
+        own = _opinion(graph, outputs, target, is_log=member.recipe.is_log)
+        if member.weight != 1:
+            own = graph.add("Mul", own, graph.constant(member.weight, np.float64, f"{number}: share of the vote"))
+        opinions.append(own)
+    return opinions[0] if len(opinions) == 1 else graph.add("Sum", *opinions, out="vote")
+
+
+def _network(
+    graph: Graph, network: nn.Module, number: int, plain: str, positions: str, coded: dict[object, str]
+) -> str:
+    """Add one network; ``coded`` keeps the inputs that several networks share."""
+    layers = list(network.children())
+    coding = layers[0] if layers and isinstance(layers[0], PiecewiseLinearEncoding) else None
+    key = (coding.bins, coding.scale) if coding else None
+    if key not in coded:
+        codes = positions if coding is None else _codes(graph, coding, positions)
+        coded[key] = graph.concat([name for name in (plain, codes) if name], "inputs of networks")
+    x = coded[key]
+    for place, layer in enumerate(layers):
+        name = f"{number}.{place}"
+        if isinstance(layer, nn.Linear):
+            state = {part: values.detach().cpu().numpy() for part, values in layer.state_dict().items()}
+            weights = [graph.constant(values, np.float32, f"{name}.{part}") for part, values in state.items()]
+            x = graph.add("Gemm", x, *weights, out=f"{name} linear", attributes={"transB": 1})
+        elif not isinstance(layer, PiecewiseLinearEncoding | nn.Dropout):
+            x = _activation(graph, layer, x, name)
+    return x
+
+
+def _codes(graph: Graph, coding: PiecewiseLinearEncoding, positions: str) -> str:
+    """Code positions piecewise linearly: how far through each bin the number is."""
+    bins = np.array(coding.bins)
+    places = graph.add("Mul", positions, graph.constant(bins[None], np.float32, "bins of numbers"))
+    numbers = graph.constant(np.repeat(np.arange(len(bins)), bins), np.int64, "numbers of bins")
+    lower = np.concatenate([np.arange(n) for n in coding.bins])
+    above = graph.add(
+        "Sub",
+        graph.add("Gather", places, numbers, attributes={"axis": 1}),
+        graph.constant(lower[None], np.float32, "lower ends of bins"),
+    )
+    nothing, all_of_it = graph.constant(0, np.float32, "0"), graph.constant(1, np.float32, "1")
+    codes = graph.add("Clip", above, nothing, all_of_it, out="codes")
+    scale = graph.constant(coding.scale, np.float32, "scale of codes")
+    return codes if coding.scale == 1 else graph.add("Mul", codes, scale)
+
+
+def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
+    kind = type(layer)
+    out = f"{name} {kind.__name__}"
+    if kind in OPERATORS:
+        operator, attributes = OPERATORS[kind]
+        return graph.add(operator, x, out=out, attributes=attributes)
+    if kind is nn.SiLU:
+        return graph.add("Mul", x, graph.add("Sigmoid", x), out=out)
+    if kind is nn.Mish:
+        return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)), out=out)
+    if kind is nn.GELU:
+        share = graph.add("Erf", graph.add("Mul", x, graph.constant(0.5**0.5, np.float32, "1 / root of 2")))
+        half = graph.add("Mul", x, graph.constant(0.5, np.float32, "half"))
+        return graph.add("Mul", half, graph.add("Add", share, graph.constant(1, np.float32, "1")), out=out)
+    raise SettingError(f"a {kind.__name__} layer cannot be exported to ONNX.")
+
+
+def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str:
+    """Add what a network votes with, as the target's ``opinions`` does."""
+
+    def double(value: npt.ArrayLike, name: str) -> str:
+        return graph.constant(value, np.float64, name)
+
+    own = graph.add("Cast", outputs, attributes=DOUBLE)
+    if isinstance(target, ClassTarget):
+        return graph.add("Softmax", own, attributes={"axis": 1})
+    if isinstance(target, LabelsTarget):
+        return graph.add("Sigmoid", own)
+    if isinstance(target, CountTarget):
+        most = np.log(target.encoded_most)
+        return graph.add("Exp", graph.add("Min", own, double(most[None], "logarithm of the largest count")))
+    if is_log and target.logs is not None:
+        unit, mean, scale = target.logs
+        own = graph.add("Add", graph.add("Mul", own, double(scale, "scale of logs")), double(mean, "mean of logs"))
+        own = graph.add("Exp", graph.add("Min", own, double(700.0, "largest logarithm")))
+        own = graph.add("Sub", own, double(1.0, "one"))
+        own = graph.add("Sub", graph.add("Mul", own, double(unit, "unit of logs")), double(target.mean[None], "mean"))
+        own = graph.add("Div", own, double(target.scale[None], "scale"))
+    if target.quantiles:  # those that cross are put in order
+        count = graph.constant([len(target.quantiles)], np.int64, "quantiles")
+        own = graph.add("TopK", own, count, attributes={"axis": 1, "largest": 0, "sorted": 1})
+    if target.encoded_bounds is not None:
+        least, most = target.encoded_bounds
+        own = graph.add("Min", graph.add("Max", own, double(least[None], "least")), double(most[None], "most"))
+    return own
+
+
+def decode_vote(graph: Graph, joint: str, target: Target, outputs: Sequence[str]) -> None:
+    """Add what is made of the joint opinion.
+
+    Args:
+        graph: to add to.
+        joint: name of the joint opinion, (N, outputs).
+        target: what is predicted.
+        outputs: names of the graph's outputs: probabilities and label, or the prediction.
+    """
+    if isinstance(target, ClassTarget):
+        classes = graph.constant(_said(target), class_type(target), "classes")
+        best = graph.add("ArgMax", joint, attributes={"axis": 1, "keepdims": 0})
+        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
+        graph.finish("Gather", classes, best, out=outputs[1])
+        return
+    if isinstance(target, LabelsTarget):
+        is_there = graph.add("Greater", joint, graph.constant(0.5, np.float64, "half of all"))
+        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
+        graph.finish("Cast", is_there, out=outputs[1], attributes=INT64)
+        return
+    is_flat = target.is_1d and not getattr(target, "quantiles", ())
+    values = graph.add("Mul", joint, graph.constant(_unit(target), np.float64, "unit of the target"))
+    if isinstance(target, NumberTarget):
+        values = graph.add("Add", values, graph.constant(target.mean[None], np.float64, "mean of the target"))
+    shape = graph.constant([-1] if is_flat else [0, -1], np.int64, "shape of the prediction")
+    graph.finish("Reshape", values, shape, out=outputs[0])
+
+
+def _unit(target: NumberTarget | CountTarget) -> npt.NDArray[np.float64]:
+    return (target.scale if isinstance(target, NumberTarget) else target.mean)[None]
+
+
+def class_type(target: ClassTarget) -> type:
+    """Return the NumPy type in which an ONNX model says a class: object stands for text."""
+    kind = target.classes.dtype.kind
+    if kind == "O" and all(type(each) is int for each in target.classes.tolist()):
+        return np.int64
+    if kind == "u":
+        return np.int64 if int(target.classes.max()) < 2**63 else np.uint64
+    return {"b": np.bool_, "i": np.int64, "f": np.float64}.get(kind, object)
+
+
+def _said(target: ClassTarget) -> list[Any]:
+    """Return the classes as the model says them."""
+    classes: list[Any] = target.classes.tolist()
+    return [str(each) for each in classes] if class_type(target) is object else classes

@@ -1,0 +1,272 @@
+"""An estimator as a script that predicts without plainnet: with PyTorch, or with NumPy alone.
+
+What is the same in every script is real code beside this file (script_encode.py, script_numpy.py, script_torch.py,
+script_main.py), so that it is typed and checked like any other. Here it is put together with what was fitted, which is written
+as Python literals; branches for other targets are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from math import isinf
+from pathlib import Path
+from pprint import pformat
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+import plainnet
+from plainnet.errors import SettingError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+from plainnet.files import replacing, write_text
+from plainnet.networks.networks import MODULES
+from plainnet.tables.schema import Column, Schema, Spread
+from plainnet.tables.target import ClassTarget, Target
+
+__all__ = ["weights_file", "write_numpy_script", "write_torch_script"]
+
+Array = npt.NDArray[np.float32]
+
+#: Weights that are written into a NumPy script itself, rather than a file beside it.
+FEW_WEIGHTS = 200
+
+IMPORTS = """from __future__ import annotations
+
+import csv
+import re
+import sys
+from datetime import UTC, date, datetime, timedelta
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+"""
+
+
+def weights_file(path: Path, suffix: str) -> Path:
+    """Return the file beside a script that holds its weights.
+
+    >>> weights_file(Path("models/adult.py"), ".npz").name
+    'adult_weights.npz'
+    """
+    return path.with_name(f"{path.stem}_weights{suffix}")
+
+
+def write_torch_script(estimator: NetClassifier | NetRegressor, path: Path) -> None:
+    """Write a script with an ``nn.Module``, and its weights as safetensors beside it. It needs torch, safetensors and NumPy.
+
+    Raises:
+        SettingError: the estimator has a network of its own.
+        RunError: a file cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    fitted, weights = _fitted(estimator)
+    own = weights_file(path, ".safetensors")
+    # The number of a linear layer -> its place in an nn.Sequential: after the codes, and with an activation after each.
+    coded = [int(bool(shape["bins"])) for shape in fitted["NETWORKS"]]
+    tensors = {
+        f"networks.{k}.{2 * layer + coded[k]}.{part}": values for (k, layer, part), values in sorted(weights.items())
+    }
+    imports = IMPORTS + "import torch\nfrom safetensors.torch import load_file\nfrom torch import Tensor, nn\n"
+    where = f"ACTIVATION = nn.{MODULES[fitted['ACTIVATION']].__name__}\nWEIGHTS_FILE = Path(__file__).with_name({own.name!r})\n"
+    head = _head(
+        estimator, "a PyTorch module", "load() returns the nn.Module itself, which takes encode(rows).", "torch"
+    )
+    with replacing(own) as temporary:  # both files, or none
+        save_file(tensors, temporary)
+        write_text(path, _script(head + imports, fitted, where, "script_torch.py"))
+
+
+def write_numpy_script(estimator: NetClassifier | NetRegressor, path: Path) -> None:
+    """Write a script that needs NumPy alone; more than a few weights stand in an .npz file beside it.
+
+    Raises:
+        SettingError: the estimator has a network of its own.
+        RunError: a file cannot be written.
+    """
+    fitted, weights = _fitted(estimator)
+    arrays = {f"{k}.{layer}.{part}": values for (k, layer, part), values in sorted(weights.items())}
+    head = _head(estimator, "plain NumPy", "Read it from top to bottom: encode, network, vote.", "NumPy") + IMPORTS
+    if sum(values.size for values in arrays.values()) < FEW_WEIGHTS:
+        write_text(path, _script(head, fitted, _weights_literal(arrays), "script_numpy.py"))
+        return
+    own = weights_file(path, ".npz")
+    where = f"WEIGHTS = dict(np.load(Path(__file__).with_name({own.name!r}), allow_pickle=False))\n"
+    with replacing(own) as temporary:  # both files, or none
+        np.savez(temporary, allow_pickle=False, **arrays)
+        write_text(path, _script(head, fitted, where, "script_numpy.py"))
+
+
+def _weights_literal(arrays: dict[str, Array]) -> str:
+    lines = []
+    for name, values in arrays.items():
+        numbers = ", ".join(map(str, values.ravel()))  # the shortest decimals that are the same float32 again
+        numbers = fill(numbers, width=112, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines.append(f"    {name!r}: np.array([\n{numbers}\n    ], dtype=np.float32).reshape({values.shape!r}),\n")
+    return f"WEIGHTS: dict[str, np.ndarray] = {{\n{''.join(lines)}}}\n"
+
+
+def _head(estimator: NetClassifier | NetRegressor, what: str, more: str, needs: str) -> str:
+    """Return the script's docstring. No name of the table is in it: text of a stranger's table is written as a literal only."""
+    n = sum(member.weight > 0 for member in estimator.members_)
+    call = "predict_proba(rows)" if isinstance(estimator, NetClassifier) else "predict(rows)"
+    return (
+        f'"""A {type(estimator).__name__} of plainnet {plainnet.__version__} as {what}: {n} network{"s that vote" * (n > 1)}.\n\n'
+        "    python THIS_FILE.py rows.csv      prints a prediction for each row\n\n"
+        f"From Python: {call}, where rows is a dict from each name in COLUMNS to a list of cells. {more}\n"
+        f'Needs Python 3.11 and {needs}, and no plainnet. Written by plainnet.\n"""\n\n'
+    )
+
+
+def _fitted(
+    estimator: NetClassifier | NetRegressor,
+) -> tuple[dict[str, Any], dict[tuple[int, int, str], Array]]:
+    """Return the constants of a script by name, and the weights by network, linear layer and 'weight' or 'bias'.
+
+    Raises:
+        SettingError: the estimator has a network of its own.
+    """
+    if estimator.network is not None:
+        raise SettingError(
+            "only plain networks are exported, and this one was built by your own network=: save "
+            "estimator.network_.state_dict() with torch, or leave network= out."
+        )
+    networks, weights = [], {}
+    voters = [member for member in estimator.members_ if member.weight > 0]
+    for number, member in enumerate(voters):
+        shape = member.recipe.shape
+        linear = [layer for layer in member.network.children() if isinstance(layer, nn.Linear)]
+        for place, layer in enumerate(linear):
+            for part, values in layer.state_dict().items():
+                weights[number, place, part] = values.detach().cpu().numpy()
+        networks.append(
+            {
+                "share": member.weight,
+                "layers": len(linear),
+                "widths": [shape.n_coded, *shape.hidden, shape.n_out],
+                "bins": list(shape.bins),
+                "code_scale": shape.scale,
+                "is_log": member.recipe.is_log,
+            }
+        )
+    return {
+        "COLUMNS": _columns(estimator.schema_),
+        "TARGET": _target(estimator.target_),
+        "NETWORKS": networks,
+        "ACTIVATION": voters[0].recipe.shape.activation,
+    }, weights
+
+
+def _columns(schema: Schema) -> list[dict[str, Any]]:
+    return [_column(column) for column in schema.used]
+
+
+def _column(column: Column) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": column.name,
+        "kind": column.kind,
+        "read_as": column.dtype,
+        "has_missing": column.missing > 0,
+    }
+    if column.spread is not None:
+        return entry | _spread(column.spread)
+    if column.kind == "date":
+        parts = {part: _spread(spread) for part, spread in (column.parts or {}).items()}
+        return entry | {"date_format": column.date_format, "parts": parts}
+    rare = {"has_rare": column.other > 0} if column.kind == "category" else {}
+    return entry | rare | {"levels": list(column.levels)}
+
+
+def _spread(spread: Spread) -> dict[str, Any]:
+    return {"median": spread.median, "scale": spread.scale, "knots": list(spread.knots)}
+
+
+def _target(target: Target) -> dict[str, Any]:
+    content = target.to_json()
+    if isinstance(target, ClassTarget):
+        plain = [each if isinstance(each, bool | int | float) else str(each) for each in content["classes"]]
+        return {"kind": "classes", "classes": plain}
+    return content
+
+
+def _script(head: str, fitted: dict[str, Any], weights: str, networks: str) -> str:
+    """Put a script together."""
+    types = {"COLUMNS": "list[dict[str, Any]]", "TARGET": "dict[str, Any]", "NETWORKS": "list[dict[str, Any]]"}
+    constants = "".join(f"{name}: {types[name]} = {_literal(fitted[name])}\n" for name in types)
+    code = "\n\n".join(_code(name) for name in ("script_encode.py", networks, "script_main.py"))
+    code = _without_other_branches(code, (fitted["TARGET"]["kind"], fitted["ACTIVATION"]))
+    for line in ("from math import erf\n", "from pathlib import Path\n"):
+        if f"{line.split()[-1]}(" not in code + weights:
+            head = head.replace(line, "")
+    comment = "# ---- What was fitted " + "-" * 98
+    return f"{head}\n{comment}\n\n{constants}{weights}\n{code}"
+
+
+def _literal(value: Any) -> str:
+    """Write plain values as Python that gives them again: pprint would write infinity as a name."""
+    if isinstance(value, dict):
+        value = {key: _finite(each) for key, each in value.items()}
+    return pformat(_finite(value), width=118, compact=True, sort_dicts=False)
+
+
+def _finite(value: Any) -> Any:
+    """Put a number that Python reads as infinity in the place of infinity."""
+    return _Infinite(value) if isinstance(value, float) and isinf(value) else _deep(value)
+
+
+class _Infinite(float):
+    """Infinity, written as a number."""
+
+    def __repr__(self) -> str:
+        return "1e999" if self > 0 else "-1e999"
+
+
+def _deep(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return {key: _finite(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _code(name: str) -> str:
+    """Return the part of a file beside this one that is copied, without notes to our own tools."""
+    text = (files("plainnet.export") / name).read_text(encoding="utf-8")
+    text = text[text.index("# ---- ") :]
+    return re.sub(r"  # (noqa|fmt|type): .*", "", text)
+
+
+def _without_other_branches(code: str, facts: tuple[str, str]) -> str:
+    r"""Keep of each ``if TARGET["kind"] == …`` and ``if ACTIVATION == …`` only the branch that is taken, as plain lines.
+
+    >>> text = 'if TARGET["kind"] == "classes":  # C\n    a\nelse:  # numbers\n    b\n\nc'
+    >>> _without_other_branches(text, ("numbers", "silu"))
+    '# numbers\nb\n\nc'
+    """
+    lines: list[str] = []
+    depth, is_taken, was_taken = -1, True, False
+    for line in code.split("\n"):
+        indent = len(line) - len(line.lstrip())
+        test = re.match(r' *(el)?if (?:TARGET\["kind"\]|ACTIVATION) == "(\w+)":(?:  (# .*))?$', line)
+        rest = re.match(r" *else:(?:  (# .*))?$", line) if indent == depth else None
+        if test or rest:
+            was_taken = was_taken and not (test and test[1] is None)  # a plain if begins anew
+            is_taken = not was_taken and (test is None or test[2] in facts)
+            was_taken, depth = was_taken or is_taken, indent
+            comment = test[3] if test else rest[1] if rest else None
+            if is_taken and comment:
+                lines.append(" " * indent + comment)
+        elif not line.strip():
+            lines.append("")
+        elif indent > depth >= 0:
+            if is_taken:
+                lines.append(line[4:])
+        else:
+            depth = -1
+            lines.append(line)
+    return "\n".join(lines)
