@@ -43,7 +43,7 @@ Array = npt.NDArray[Any]
 
 #: Rows that an importance is measured on where the caller does not say: of a single network, and of a pack, which takes as many
 #: times as long as it has members.
-MOST_ROWS, MOST_PACK_ROWS = 10_000, 2_000
+MOST_ROWS, MOST_PACK_ROWS = 10_000, 1_000
 #: Rows of a partial dependence at most.
 MOST_DEPENDENCE_ROWS = 500
 #: Half the width of a 95 % interval, in standard errors.
@@ -138,7 +138,7 @@ def permutation_importance(
         X: N rows, as for ``fit``.
         y: (N,) the targets, or the name of their column in X.
         n_repeats: shuffles of each column.
-        max_samples: rows that are used at most, drawn from X; None: 10 000, or 2 000 of a pack of more than two voters.
+        max_samples: rows that are used at most, drawn from X; None: 10 000, or 1 000 of a pack of more than two voters.
         random_state: seed of the draw and of the shuffles.
 
     Returns:
@@ -162,10 +162,11 @@ def permutation_importance(
     metric, is_root, losses = judge(estimator, y[rows])
     before = losses(vote(estimator, x), 1)
     orders = np.stack([rng.permutation(len(x)) for _ in range(n_repeats)])
+    copies = np.tile(x, (min(n_repeats, max(1, BATCH // len(x))), 1))
     found = []
     for name, block in feature_blocks(estimator.schema_).items():
         after = np.zeros(len(x))
-        for joint, count in _shuffled(estimator, x, block, orders):
+        for joint, count in _shuffled(estimator, copies, block, orders):
             after += losses(joint, count).reshape(count, -1).sum(axis=0)
         found.append(_importance_of(name, before, after / n_repeats, is_root=is_root))
     found.sort(key=lambda each: -each.value)
@@ -173,14 +174,16 @@ def permutation_importance(
     return Importance(metric, loss, len(x), table.height, n_repeats, tuple(found))
 
 
-def _shuffled(estimator: Estimator, x: Features, block: Array, orders: Array) -> Iterator[tuple[Array, int]]:
-    """Yield predictions of the rows with a column shuffled, of several orders at once, and of how many."""
-    at_once = max(1, BATCH // len(x))
+def _shuffled(estimator: Estimator, copies: Features, block: Array, orders: Array) -> Iterator[tuple[Array, int]]:
+    """Yield predictions of the rows with a column shuffled, of as many orders at once as there are copies, and of how many."""
+    n_rows = orders.shape[1]
+    at_once = len(copies) // n_rows
+    kept = copies[:, block]
     for first in range(0, len(orders), at_once):
         part = orders[first : first + at_once]
-        stacked = np.tile(x, (len(part), 1))
-        stacked[:, block] = x[np.ix_(part.ravel(), block)]
-        yield vote(estimator, stacked), len(part)
+        copies[: part.size, block] = kept[part.ravel()]
+        yield vote(estimator, copies[: part.size]), len(part)
+    copies[:, block] = kept
 
 
 def _importance_of(name: str, before: Array, after: Array, *, is_root: bool) -> ColumnImportance:
