@@ -2,8 +2,10 @@
 
 What scikit-learn has works with plainnet's estimators as it is, and is not written again here: ``RocCurveDisplay``,
 ``PrecisionRecallDisplay``, ``ConfusionMatrixDisplay``, ``CalibrationDisplay``, ``PredictionErrorDisplay`` (also of residuals) and, on
-pandas data frames without missing cells, ``PartialDependenceDisplay``. The colours are those of Okabe and Ito, "Color Universal Design", 2008
-(https://jfly.uni-koeln.de/color/), which people of every kind of colour vision tell apart.
+pandas data frames without missing cells, ``PartialDependenceDisplay``.
+
+The colours are those of Okabe and Ito, "Color Universal Design", 2008 (https://jfly.uni-koeln.de/color/), which people of every kind
+of colour vision tell apart.
 
 Without ``ax`` a display draws on a new figure of pyplot, as scikit-learn's do; ``plt.close`` forgets it.
 """
@@ -226,7 +228,7 @@ class ReliabilityDisplay(_Display):
             xlim=(-0.04, 1.04),
             ylim=(-0.04, 1.12),
         )
-        ax.legend(loc="upper left")
+        ax.legend(loc="lower right")
         return self
 
     def intervals(self) -> tuple[Array, Array]:

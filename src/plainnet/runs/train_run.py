@@ -18,10 +18,11 @@ from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
+from plainnet.runs.report import gather, write_report
+from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
-from plainnet.storage.storage import plain
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.split import split_rows
@@ -29,12 +30,10 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean, listed
 from plainnet.versions import versions
 
-__all__ = ["train_run"]
+__all__ = ["fingerprint", "of_known_classes", "split_parts", "train_run"]
 
 Rows = npt.NDArray[np.int64]
 
-#: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
-OWN_PARTS = ("network", "loss", "optimizer")
 #: Rows that a training needs.
 LEAST_ROWS = 2
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
@@ -103,12 +102,12 @@ def train_run(
             raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
     if group is not None:
         kinds.setdefault(group, "ignored")
-    parts = _split(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
+    parts = split_parts(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
 
     estimator_class = NetClassifier if task == "classes" else NetRegressor
     estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
     train_rows = parts["train"]
-    scored = _of_known_classes(parts, y) if task == "classes" else parts
+    scored = of_known_classes(parts, y) if task == "classes" else parts
     held = None if "validation" not in scored else (table[scored["validation"]], y[scored["validation"]])
     estimator.fit(table[train_rows], y[train_rows], validation=held)
     baseline = baseline_of(estimator, y[train_rows])
@@ -127,8 +126,12 @@ def train_run(
         "task_reason": why,
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
-        "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
-        "settings": {name: plain(v) for name, v in estimator.get_params().items() if name not in OWN_PARTS},
+        "split": {
+            "by": split_by,
+            "test_share": test_share,
+            **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")},
+        },
+        "settings": settings_facts(estimator),
         "baseline": baseline.tolist(),
         "scores": scores,
         "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
@@ -136,7 +139,9 @@ def train_run(
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
     }
-    return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+    run = write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+    write_report(run, estimator, gather(estimator, table, y, scored))
+    return run
 
 
 def _scores(
@@ -168,7 +173,7 @@ def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> 
         "query": query,
         "rows": table.height,
         "columns": table.width,
-        "sha256": _fingerprint(source, table),
+        "sha256": fingerprint(source, table),
     }
 
 
@@ -185,7 +190,7 @@ def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
     }
 
 
-def _split(
+def split_parts(
     table: pl.DataFrame,
     y: npt.NDArray[Any],
     task: str,
@@ -240,7 +245,7 @@ def _instants(series: pl.Series) -> npt.NDArray[Any]:
     return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
 
 
-def _of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str, Rows]:
+def of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str, Rows]:
     """Leave out held-out rows of classes that no training row has: they cannot be scored. Each part with such is named.
 
     Raises:
@@ -267,7 +272,7 @@ def _of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[st
     return scored
 
 
-def _fingerprint(source: str | Path, table: pl.DataFrame) -> str:
+def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
     """SHA-256 of the file, or of the table as CSV where it comes from a database."""
     digest = hashlib.sha256()
     if Path(source).is_file():
