@@ -1,4 +1,5 @@
-"""Runs: one training  ->  a run folder: model.safetensors, run.json, history.csv, loss.png; and the list of runs.
+"""Runs: one training  ->  a run folder: model.safetensors, run.json, history.csv, loss.png, report.html; and the list of runs.
 
-Rooms: ``runs`` (the folder, read and written), ``train_run`` (from a table to a run), ``task`` (classes or numbers?).
+Rooms: ``runs`` (the folder, read and written), ``train_run`` (from a table to a run), ``task`` (classes or numbers?), ``report`` (the page)
+with its ``pictures`` and the command to ``reproduce`` it, ``again`` (a run's table, found and split again).
 """

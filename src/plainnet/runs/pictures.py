@@ -115,11 +115,19 @@ def number_pictures(y: Array, predicted: Array, target: str) -> list[Picture]:
     """Draw predictions against the truth, and residuals against predictions, (N,) each."""
     from sklearn.metrics import PredictionErrorDisplay
 
+    dots = {
+        "rasterized": True,
+        "alpha": 0.7 if len(y) < FEW_POINTS else 0.35,
+        "s": 12,
+        "color": COLOURS[0],
+        "linewidths": 0,
+    }
     options = {
-        "subsample": min(MOST_POINTS, len(y)), "random_state": 0,
-        "scatter_kwargs": {"rasterized": True, "alpha": 0.7 if len(y) < FEW_POINTS else 0.35, "s": 12, "color": COLOURS[0], "linewidths": 0},
+        "subsample": min(MOST_POINTS, len(y)),
+        "random_state": 0,
+        "scatter_kwargs": dots,
         "line_kwargs": {"color": COLOURS[1], "alpha": 1},
-    }  # fmt: skip
+    }
 
     def draw(ax: Axes, kind: str, x: str, y_label: str) -> None:
         PredictionErrorDisplay.from_predictions(y, predicted, kind=kind, ax=ax, **options)

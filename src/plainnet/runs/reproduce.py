@@ -11,7 +11,7 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.samples.samples import ADULT_PATH
 from plainnet.storage.storage import plain
 
-__all__ = ["command_of", "settings_facts", "why_not_the_same"]
+__all__ = ["command_of", "settings_facts", "split_column", "why_not_the_same"]
 
 #: Arguments that may be functions or modules: JSON holds how they are written, and no command line can set them.
 OWN_PARTS = ("network", "loss", "optimizer")
@@ -67,8 +67,8 @@ def why_not_the_same(facts: Mapping[str, Any]) -> str:
     return ""
 
 
-def _split_options(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the column that the rows were split by."""
+def split_column(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the column that the rows were split by, as 'group' or 'time'; {} if by none."""
     how, _, column = facts["split"]["by"].partition(" ")
     return {how: column} if how in ("group", "time") and column else {}
 
@@ -89,7 +89,7 @@ def _arguments(
         options += ["--task", facts["task"]]
     if share != DEFAULT_SHARE:
         options += ["--test", repr(share)]
-    for how, column in _split_options(facts).items():
+    for how, column in split_column(facts).items():
         options += _option(f"--{how}", column)
     for name, kind in kinds.items():
         options += _option(KIND_OPTIONS[kind], name)
@@ -114,7 +114,7 @@ def _python(facts: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping
         "query": table.get("query"),
         "task": facts["task"] if facts["task_reason"] == "chosen by the user" else None,
         "test_share": share if share != DEFAULT_SHARE else None,
-        **_split_options(facts),
+        **split_column(facts),
         "kinds": dict(kinds) or None,
         "seed": facts["seed"],
         "settings": dict(changed) or None,

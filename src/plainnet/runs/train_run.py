@@ -91,7 +91,7 @@ def train_run(
     if n_without:
         warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
     task, why = choose_task(y, task)
-    kinds = dict(kinds or {})
+    kinds = dict(sorted((kinds or {}).items()))  # the order is in the model file, and says nothing
     for name in (group, time, *kinds):
         if name == target:
             raise SettingError(
