@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plainnet import RunError
+from plainnet import NetRegressor, RunError
 from plainnet.runs.again import find_table, report_again
-from plainnet.runs.report import gather
+from plainnet.runs.report import Evidence, gather, write_report
 from plainnet.runs.runs import read_run
 from plainnet.runs.train_run import train_run
 from plainnet.tables.split import split_rows
@@ -189,15 +189,22 @@ def test_without_test_rows_the_page_shows_rows_out_of_fold_or_says_that_there_ar
 
 def test_numbers_quantiles_and_many_classes_have_pages(folder, tmp_path) -> None:
     source = folder / "people.csv"
-    page = page_of(train_run(source, "income", tmp_path / "a", settings=QUICK).path)
+    run = train_run(source, "income", tmp_path / "a", settings=QUICK)
+    page = page_of(run.path)
     assert "<strong>Residuals</strong>" in page
     assert "data:image/png;base64" in page  # the points
     assert "It predicts no number below" in page
-    settings = QUICK | {"quantiles": [0.1, 0.5, 0.9]}
-    assert "<strong>Residuals</strong>" in page_of(train_run(source, "income", tmp_path / "b", settings=settings).path)
+    table, y = people().select("age", "town"), people()["income"].to_numpy()
+    quantiles = NetRegressor(quantiles=[0.1, 0.6, 0.9], members=1, epochs=2).fit(table, y)
+    page = write_report(run, quantiles, Evidence("test", table, y, quantiles.predict(table), 300)).read_text()
+    away = np.quantile(y - quantiles.predict(table)[:, 1], 0.25)
+    assert f"half of them lie between {away:.4g}" in page
+    assert "growth of the pinball loss" in page
     page = page_of(train_run(source, "town", tmp_path / "c", settings=QUICK).path)
     assert page.count("(AUC = ") == 4
-    page = page_of(train_run(source, "age", tmp_path / "d", settings=QUICK | {"members": 1}, task="classes").path)
+    people().with_columns(shop="s" + (pl.col("person_id") % 30).cast(pl.String)).write_csv(tmp_path / "shops.csv")
+    run = train_run(tmp_path / "shops.csv", "shop", tmp_path / "d", settings=QUICK | {"members": 1})
+    page = page_of(run.path)
     assert "<strong>Confusion matrix</strong>" not in page
     assert "hardly known" in page
 

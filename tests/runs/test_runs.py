@@ -40,6 +40,7 @@ def test_a_run_is_complete_and_comes_back(source, tmp_path) -> None:
         "history.csv",
         "loss.png",
         "model.safetensors",
+        "report.html",
         "run.json",
     ]
     again = read_run(run.path)

@@ -114,8 +114,10 @@ def _rows(run: Run, source: str | None, query: str | None) -> tuple[pl.DataFrame
 
 def _print_importance(importance: Importance, part: str) -> None:
     drawn = f" of {importance.rows_given:,}" if importance.rows < importance.rows_given else ""
+    measured = f"on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each"
+    typer.echo(f"{importance.metric} {importance.loss:.5g} {measured}\n")
     print_table(
-        f"{importance.metric} {importance.loss:.5g} on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each",
+        "",
         ("column", "grows by", "95 % interval"),
         [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns],
         numbers=(1, 2),
@@ -168,8 +170,9 @@ def _class_named(estimator: Any, name: str | None) -> Any:
 def _print_row(run: Run, found: RowExplanation, row: int, truth: Any) -> None:
     what = f"probability of {found.output}" if run.facts["task"] == "classes" else run.target
     said = "" if truth is None else f" (in the table: {truth})"
+    typer.echo(f"Row {row}: {what} {found.prediction:.5g}{said}\n")
     print_table(
-        f"Row {row}: {what} {found.prediction:.5g}{said}",
+        "",
         ("column", "holds", "adds", "± error"),
         [
             ("", f"mean of {found.background_rows} rows", f"{found.base:.5g}", ""),

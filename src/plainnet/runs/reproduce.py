@@ -93,7 +93,8 @@ def _arguments(
         options += _option(f"--{how}", column)
     for name, kind in kinds.items():
         options += _option(KIND_OPTIONS[kind], name)
-    for name, value in changed.items():
+    for name in (name for name in OPTIONS if name in changed):
+        value = changed[name]
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         options += _option(f"--{name.replace('_', '-')}", text)
     options += ["--seed", str(facts["seed"])]

@@ -81,10 +81,7 @@ def train_run(
     """
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
-    if not 0 <= seed < MOST_SEED:
-        raise SettingError(f"the seed is a whole number from 0 to {MOST_SEED - 1}, not {seed}.")
-    if test_share != 0 and not 0 < test_share < 1:
-        raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
+    _check_numbers(seed, test_share)
     started = perf_counter()
     whole = read_table(source, query=query)
     table, y, n_without = take_target(whole, target)
@@ -142,6 +139,13 @@ def train_run(
     run = write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
     write_report(run, estimator, gather(estimator, table, y, scored))
     return run
+
+
+def _check_numbers(seed: int, test_share: float) -> None:
+    if not 0 <= seed < MOST_SEED:
+        raise SettingError(f"the seed is a whole number from 0 to {MOST_SEED - 1}, not {seed}.")
+    if test_share != 0 and not 0 < test_share < 1:
+        raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
 
 
 def _scores(
