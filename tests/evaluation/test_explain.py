@@ -128,6 +128,20 @@ def test_importance_of_counts_is_in_their_own_unit() -> None:
     assert found.loss == pytest.approx(root_mean_squared_error(counts, regressor.predict(table)), rel=1e-6)
 
 
+def test_tiny_numbers_and_perfect_predictions_have_an_importance() -> None:
+    table = pl.DataFrame({"x": np.arange(80) / 80})
+    found = {}
+    for size in (1.0, 1e-200):
+        y = table["x"].to_numpy() ** 2 * size
+        regressor = NetRegressor(members=1, hidden=(8,), epochs=20).fit(table, y)
+        found[size] = permutation_importance(regressor, table, y)
+    assert found[1e-200].loss == pytest.approx(found[1.0].loss * 1e-200, rel=0.01, abs=0)
+    assert found[1e-200].columns[0].value == pytest.approx(found[1.0].columns[0].value * 1e-200, rel=0.01, abs=0)
+    constant = NetRegressor(members=1, hidden=(8,), epochs=1).fit(table, np.ones(80))
+    exact = permutation_importance(constant, table, constant.predict(table))
+    assert (exact.columns[0].value, exact.columns[0].low, exact.columns[0].high) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
 def test_partial_dependence_is_the_mean_prediction_of_a_table_whose_column_holds_one_value(
     classifier, regressor
 ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plainnet import NetRegressor, RunError
+from plainnet import NetRegressor, PlainnetWarning, RunError
 from plainnet.runs.again import find_table, report_again
 from plainnet.runs.report import Evidence, gather, write_report
 from plainnet.runs.runs import read_run
@@ -165,7 +165,7 @@ def test_a_table_that_is_gone_or_changed_is_asked_for(finished, folder, tmp_path
     people(299).write_csv(tmp_path / "moved.csv")
     with pytest.raises(RunError, match="is not what the run was trained on: its SHA-256 is"):
         report_again(run, str(tmp_path / "moved.csv"))
-    del facts["split"]["test_share"]
+    del facts["test_share"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="does not say how many rows were held out: train again"):
         report_again(read_run(tmp_path / "run"))
@@ -237,6 +237,37 @@ def test_rows_to_show_are_drawn_where_there_are_many(finished, monkeypatch) -> N
     found = gather(estimator, own.table, own.y, own.parts)
     assert (found.part, len(found.y), found.n_rows, found.predictions.shape) == ("test", 25, 60, (25, 2))
     assert np.allclose(estimator.predict_proba(found.table), found.predictions)
+
+
+def test_a_report_does_not_take_long_for_an_importance(finished, monkeypatch, tmp_path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("plainnet.runs.report.IMPORTANCE_WORK", 50 * 3 * 4 * 5 - 1)  # rows, shuffles, networks, columns
+    page = report_again(read_run(tmp_path / "run")).read_text()
+    assert "Not measured for this page: it has too many columns" in page
+    monkeypatch.setattr("plainnet.runs.report.IMPORTANCE_WORK", 50 * 3 * 4 * 5)
+    page = report_again(read_run(tmp_path / "run")).read_text()
+    assert "on 50 of the same rows" in page
+
+
+def test_ctrl_c_during_the_report_keeps_the_run(folder, tmp_path, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("plainnet.runs.report.permutation_importance", interrupted)
+    with pytest.warns(
+        PlainnetWarning, match="the report was stopped by Ctrl-C, the run is complete; .*plainnet report"
+    ):
+        run = train_run(folder / "people.csv", "rich", tmp_path / "run", settings=QUICK)
+    assert read_run(run.path).estimator().predict(people()).shape == (300,)
+    assert not (run.path / "report.html").exists()
+
+
+def test_a_run_with_a_report_is_overwritten_when_asked(folder, tmp_path) -> None:
+    for seed in (0, 1):
+        run = train_run(
+            folder / "people.csv", "rich", tmp_path / "run", settings=QUICK | {"members": 1}, seed=seed, overwrite=True
+        )
+    assert "--seed 1" in page_of(run.path)
 
 
 def test_a_run_of_a_few_rows_has_a_page(tmp_path) -> None:

@@ -102,5 +102,5 @@ def test_a_run_of_an_older_version_has_no_command(tmp_path, monkeypatch) -> None
     facts = json.loads(
         json.dumps(train_run("people.csv", "rich", tmp_path / "run", settings={"epochs": 1, "members": 1}).facts)
     )
-    del facts["split"]["test_share"]
+    del facts["test_share"]
     assert command_of(facts) == ""

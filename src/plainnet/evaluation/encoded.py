@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
@@ -25,16 +26,16 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import listed
 
 __all__ = [
-    "BATCH", "Estimator", "Features", "draw_rows", "encoded", "feature_blocks", "index_of", "judge", "output_names", "outputs",
-    "seen_table", "table_and_y", "vote",
+    "Estimator", "Features", "Judge", "batch_rows", "draw_rows", "encoded", "feature_blocks", "index_of", "judge", "output_names",
+    "outputs", "seen_table", "table_and_y", "vote",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
 Features = npt.NDArray[np.float32]
 Estimator = NetClassifier | NetRegressor
 
-#: Rows whose predictions are made in one call: bounds memory.
-BATCH = 50_000
+#: Rows whose predictions are made in one call, and their features: bounds memory.
+BATCH_ROWS, BATCH_CELLS = 50_000, 20_000_000
 
 
 def feature_blocks(schema: Schema) -> dict[str, npt.NDArray[np.int64]]:
@@ -57,8 +58,13 @@ def feature_blocks(schema: Schema) -> dict[str, npt.NDArray[np.int64]]:
     return blocks
 
 
+def batch_rows(n_features: int) -> int:
+    """Return how many rows of so many features are predicted in one call."""
+    return max(1, min(BATCH_ROWS, BATCH_CELLS // n_features))
+
+
 def draw_rows(n_rows: int, most: int, rng: np.random.RandomState) -> npt.NDArray[np.int64]:
-    """Return the numbers of all rows, or of as many drawn ones, ascending."""
+    """Return the numbers of all rows, or of at most ``most`` drawn ones, ascending."""
     return np.arange(n_rows) if n_rows <= most else np.sort(rng.permutation(n_rows)[:most])
 
 
@@ -133,33 +139,52 @@ def index_of(names: list[Any], wanted: Any, sizes: Array) -> int:
     return names.index(wanted)
 
 
-def judge(estimator: Estimator, y: Array) -> tuple[str, bool, Callable[[Array, int], Array]]:
-    """Say how predictions of some rows are judged.
+@dataclass(frozen=True)
+class Judge:
+    """How predictions of some rows are judged.
 
-    Returns:
-        The loss's name, whether its root is taken, and a function from votes on ``count`` copies of the rows, one copy after the
-        other, and ``count`` to the loss of each row.
+    Attributes:
+        metric: the loss's name.
+        unit: what its values are multiplied by to be in the target's own unit; squares of tiny numbers would be 0.
+        is_root: the root of the mean is taken.
+        losses: from votes on some copies of the rows, one copy after the other, and how many copies, to the loss of each row.
+    """
+
+    metric: str
+    unit: float
+    is_root: bool
+    losses: Callable[[Array, int], Array]
+
+
+def judge(estimator: Estimator, y: Array) -> Judge:
+    """Say how predictions of rows with the targets ``y`` are judged.
 
     Raises:
         TableError: the target holds what the network does not predict.
     """
     target = estimator.target_
-    if not isinstance(estimator, NetClassifier) and y.dtype.kind not in "fiub":
+    if isinstance(estimator, NetClassifier):
+        wanted = target.encode(y)
+        return Judge("log-loss", 1.0, False, lambda joint, count: target.row_losses(joint, _copies(wanted, count)))
+    if y.dtype.kind not in "fiub":
         raise TableError(
             f"the network predicts numbers, and the target holds {listed(y.ravel()[:2].tolist())}, which are none."
         )
-    wanted = target.encode(y if isinstance(estimator, NetClassifier) else y.astype(np.float64))
-
-    def times(count: int) -> Array:
-        return np.concatenate([wanted] * count)
-
-    if isinstance(estimator, NetClassifier):
-        return "log-loss", False, lambda joint, count: target.row_losses(joint, times(count))
+    numbers = target.encode(y.astype(np.float64))
+    # Encoded numbers are standardised, or divided by their mean: one unit of theirs is so much of the target's.
+    ends = [np.asarray(target.decode(np.full((1, target.n_outputs), value))).ravel()[0] for value in (0.0, 1.0)]
+    unit = float(ends[1] - ends[0])
     if getattr(target, "quantiles", ()):
-        unit = float(target.scale[0])  # type: ignore[union-attr]  # quantiles are a NumberTarget's
-        return "pinball loss", False, lambda joint, count: unit * target.row_losses(joint, times(count))
-    # In the target's unit where it is one: encoded numbers are standardised, or divided by their mean.
-    one = np.ones((1, target.n_outputs))
-    unit = float((target.decode(one) - target.decode(0 * one)).ravel()[0]) if target.n_outputs == 1 else 1.0
+        return Judge(
+            "pinball loss", unit, False, lambda joint, count: target.row_losses(joint, _copies(numbers, count))
+        )
     name = "RMSE" if target.n_outputs == 1 else "RMSE of the standardised targets"
-    return name, True, lambda joint, count: ((joint - times(count)) ** 2).mean(axis=1) * unit**2
+
+    def squares(joint: Array, count: int) -> Array:
+        return np.asarray(((joint - _copies(numbers, count)) ** 2).mean(axis=1))
+
+    return Judge(name, unit if target.n_outputs == 1 else 1.0, True, squares)
+
+
+def _copies(rows: Array, count: int) -> Array:
+    return np.concatenate([rows] * count)

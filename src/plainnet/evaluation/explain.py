@@ -17,9 +17,10 @@ import polars as pl
 from plainnet.errors import SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.evaluation.encoded import (
-    BATCH,
     Estimator,
     Features,
+    Judge,
+    batch_rows,
     draw_rows,
     encoded,
     feature_blocks,
@@ -159,19 +160,19 @@ def permutation_importance(
         max_samples = MOST_ROWS if voters <= 2 else MOST_PACK_ROWS
     rows = draw_rows(table.height, max_samples, rng)
     x = encoded(estimator, table[rows])
-    metric, is_root, losses = judge(estimator, y[rows])
-    before = losses(vote(estimator, x), 1)
+    judged = judge(estimator, y[rows])
+    before = judged.losses(vote(estimator, x), 1)
     orders = np.stack([rng.permutation(len(x)) for _ in range(n_repeats)])
-    copies = np.tile(x, (min(n_repeats, max(1, BATCH // len(x))), 1))
+    copies = np.tile(x, (min(n_repeats, max(1, batch_rows(x.shape[1]) // len(x))), 1))
     found = []
     for name, block in feature_blocks(estimator.schema_).items():
         after = np.zeros(len(x))
         for joint, count in _shuffled(estimator, copies, block, orders):
-            after += losses(joint, count).reshape(count, -1).sum(axis=0)
-        found.append(_importance_of(name, before, after / n_repeats, is_root=is_root))
+            after += judged.losses(joint, count).reshape(count, -1).sum(axis=0)
+        found.append(_importance_of(name, before, after / n_repeats, judged))
     found.sort(key=lambda each: -each.value)
-    loss = float(np.sqrt(before.mean()) if is_root else before.mean())
-    return Importance(metric, loss, len(x), table.height, n_repeats, tuple(found))
+    loss = judged.unit * float(np.sqrt(before.mean()) if judged.is_root else before.mean())
+    return Importance(judged.metric, loss, len(x), table.height, n_repeats, tuple(found))
 
 
 def _shuffled(estimator: Estimator, copies: Features, block: Array, orders: Array) -> Iterator[tuple[Array, int]]:
@@ -186,21 +187,20 @@ def _shuffled(estimator: Estimator, copies: Features, block: Array, orders: Arra
     copies[:, block] = kept
 
 
-def _importance_of(name: str, before: Array, after: Array, *, is_root: bool) -> ColumnImportance:
+def _importance_of(name: str, before: Array, after: Array, judged: Judge) -> ColumnImportance:
     """Return the growth of the mean loss, or of its root, with an interval from the spread over the rows."""
-    if is_root:  # the delta method: what each row moves the root by
+    if judged.is_root:
         roots = np.sqrt(after.mean()), np.sqrt(before.mean())
         value = roots[0] - roots[1]
-        of_rows = sum(
-            sign * losses / (2 * root)
-            for sign, losses, root in zip((1, -1), (after, before), roots, strict=True)
-            if root
-        )
+        of_rows = np.zeros(len(before))  # the delta method: what each row moves the roots by
+        for sign, losses, root in zip((1, -1), (after, before), roots, strict=True):
+            if root > 0:
+                of_rows += sign * losses / (2 * root)
     else:
         of_rows = after - before
         value = of_rows.mean()
     width = Z95 * float(np.std(of_rows, ddof=1)) / np.sqrt(len(before))
-    return ColumnImportance(name, float(value), float(value - width), float(value + width))
+    return ColumnImportance(name, *(judged.unit * float(end) for end in (value, value - width, value + width)))
 
 
 def partial_dependence(

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.evaluation.encoded import (
-    BATCH,
     Estimator,
     Features,
+    batch_rows,
     draw_rows,
     encoded,
     feature_blocks,
@@ -121,7 +121,7 @@ def explain_row(
     index = index_of(names, output, said[0] if isinstance(estimator, NetClassifier) else -np.arange(len(names)))
     blocks = feature_blocks(estimator.schema_)
     pairs = np.repeat(np.arange(len(drawn)), -(-n_permutations // (2 * len(drawn))))
-    at_once = max(1, BATCH // (2 * (len(blocks) + 1)))
+    at_once = max(1, batch_rows(own.shape[1]) // (2 * (len(blocks) + 1)))
     changes = np.concatenate(
         [
             _changes(estimator, own[0], drawn[pairs[first : first + at_once]], index, rng)

@@ -57,7 +57,7 @@ def find_table(run: Run, source: str | None = None, query: str | None = None) ->
     facts = run.facts
     place = source or facts["table"]["source"]
     ask = f"Name the table: the one that the run was trained on, with SHA-256 {facts['table']['sha256'][:12]}…"
-    share = facts["split"].get("test_share")
+    share = facts.get("test_share")
     if share is None:
         raise RunError(f"{str(run.path / 'run.json')!r} does not say how many rows were held out: train again.")
     try:

@@ -35,7 +35,8 @@ Estimator = NetClassifier | NetRegressor
 
 #: Rows that pictures are drawn of at most.
 MOST_ROWS = 10_000
-#: The importance of a report costs at most so many predictions of single networks, about a second; and it needs some rows.
+#: The importance of a report costs at most so many predictions of single networks, about a second. Where that is not enough for the least
+#: rows, there are too many columns for a report.
 IMPORTANCE_WORK, IMPORTANCE_REPEATS, MOST_IMPORTANCE_ROWS, LEAST_IMPORTANCE_ROWS = 1_000_000, 3, 1000, 50
 #: Columns, classes and members that the page lists, and letters of a text of the user's.
 MOST_COLUMNS, MOST_CLASSES, MOST_MEMBERS, MOST_LETTERS = 1000, 50, 200, 200
@@ -137,16 +138,16 @@ def _short(value: object) -> str:
 
 
 def _importance(estimator: Estimator, evidence: Evidence) -> Importance | None:
-    """Measure on as many rows as a report has time for; None where there are fewer than two."""
-    if len(evidence.y) < 2:
-        return None
+    """Measure on as many rows as a report has time for; None where these are too few, or there are fewer than two."""
     voters = sum(member.weight > 0 for member in estimator.members_)
     rows = IMPORTANCE_WORK // (IMPORTANCE_REPEATS * voters * len(estimator.schema_.used))
+    if len(evidence.y) < 2 or rows < LEAST_IMPORTANCE_ROWS:
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         return permutation_importance(
             estimator, evidence.table, evidence.y, n_repeats=IMPORTANCE_REPEATS,
-            max_samples=min(max(rows, LEAST_IMPORTANCE_ROWS), MOST_IMPORTANCE_ROWS),
+            max_samples=min(rows, MOST_IMPORTANCE_ROWS),
         )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def command_of(facts: Mapping[str, Any]) -> str:
         facts: of run.json. A part of one's own (a network, a loss, an optimizer) is only named there, and runs of older versions do not
             say how many rows were held out: '' for both.
     """
-    settings, share = dict(facts["settings"]), facts["split"].get("test_share")
+    settings, share = dict(facts["settings"]), facts.get("test_share")
     own = [name for name in OWN_PARTS if settings.get(name) not in (None, "poisson")]
     if own or share is None:
         return ""

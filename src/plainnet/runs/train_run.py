@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.errors import DataWarning, PlainnetWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
@@ -123,11 +123,8 @@ def train_run(
         "task_reason": why,
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
-        "split": {
-            "by": split_by,
-            "test_share": test_share,
-            **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")},
-        },
+        "test_share": test_share,
+        "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
         "settings": settings_facts(estimator),
         "baseline": baseline.tolist(),
         "scores": scores,
@@ -137,8 +134,23 @@ def train_run(
         "seconds": round(perf_counter() - started, 3),
     }
     run = write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
-    write_report(run, estimator, gather(estimator, table, y, scored))
+    _report(run, estimator, table, y, scored)
     return run
+
+
+def _report(
+    run: Run,
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    y: npt.NDArray[Any],
+    parts: Mapping[str, Rows],
+) -> None:
+    """Write the report of a run that is complete without it: Ctrl-C leaves it out and keeps the run."""
+    try:
+        write_report(run, estimator, gather(estimator, table, y, parts))
+    except KeyboardInterrupt:
+        message = f"the report was stopped by Ctrl-C, the run is complete; write it with: plainnet report {run.path}"
+        warnings.warn(message, PlainnetWarning, stacklevel=3)
 
 
 def _check_numbers(seed: int, test_share: float) -> None:
