@@ -142,6 +142,7 @@ class LossDisplay(_Display):
         best = self.history.best_epoch
         if best is not None and self.history.validation_losses is not None:
             ax.axvline(best, color=COLOURS[-1], linewidth=1, linestyle=":", label=f"best epoch: {best}")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch", ylabel="loss")
         ax.legend()
         return self

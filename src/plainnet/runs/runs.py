@@ -45,6 +45,8 @@ CONTENT: dict[str, Any] = {
     "seed": int,
     "table": {"source": str, "rows": int, "sha256": str},
     "split": {"by": str},
+    "settings": dict,
+    "versions": dict,
     "baseline": list,
     "scores": dict,
     "training": {"epochs": int, "best_epoch": int, "seconds": Real, "engine": str, "engine_reason": str},
