@@ -22,6 +22,16 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch) -> None:
     assert names["spread"].predict(names["adult"].head(3)).shape == (3, 3)
 
 
+def test_the_python_of_the_page_on_explanations_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "explain.md").read_text(), re.DOTALL):
+        exec(compile(block, "explain.md", "exec"), names)  # noqa: S102 - our own page
+    assert len(names["importance"].columns) == 14
+    assert (tmp_path / "explained.png").exists()
+    assert names["roc"].roc_auc > 0.8
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):

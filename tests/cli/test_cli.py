@@ -16,7 +16,20 @@ from plainnet.cli.output import print_scores
 from tests.helpers import people
 
 DOCS = Path(__file__).parents[2] / "docs"
-VERBS = ("train", "predict", "evaluate", "compare", "show", "plot", "export", "runs", "tutorial", "doctor")
+VERBS = (
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "explain",
+    "show",
+    "plot",
+    "report",
+    "export",
+    "runs",
+    "tutorial",
+    "doctor",
+)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_a_run_is_complete_and_comes_back(source, tmp_path) -> None:
         "history.csv",
         "loss.png",
         "model.safetensors",
+        "report.html",
         "run.json",
     ]
     again = read_run(run.path)
@@ -235,6 +236,7 @@ def test_validation_rows_of_unknown_classes_alone_are_refused(tmp_path) -> None:
     [
         (lambda facts: facts.pop("seed"), "is damaged: it lacks seed"),
         (lambda facts: facts["table"].pop("sha256"), "is damaged: it lacks table: sha256"),
+        (lambda facts: facts.update(settings=[]), r"is damaged: its settings is \[\]"),
         (lambda facts: facts.update(training=3), "is damaged: training: holds 3, which is no object"),
         (lambda facts: facts.update(target=["y"]), r"is damaged: its target is \['y'\]"),
         (lambda facts: facts["scores"].update(test=[]), r"is damaged: its scores: test is \[\]"),

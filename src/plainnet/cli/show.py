@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from plainnet.cli.output import print_json, print_scores, print_table
-
-if TYPE_CHECKING:
-    from plainnet.tables.schema import Column
 
 __all__ = ["show"]
 
@@ -26,6 +23,7 @@ def show(
     plainnet show runs/adult-1
     """
     from plainnet.runs.runs import read_model_of, read_run
+    from plainnet.tables.schema import describe_values
 
     estimator = read_model_of(run)
     facts = read_run(run).facts if run.is_dir() else {}
@@ -40,7 +38,7 @@ def show(
         )
         return
     rows = [
-        (column.name, column.kind, column.why, f"{column.missing:,}", _values(column))
+        (column.name, column.kind, column.why, f"{column.missing:,}", describe_values(column))
         for column in estimator.schema_.columns
     ]
     print_table(
@@ -64,14 +62,3 @@ def show(
         typer.echo(f"Table:    {table['source']} (sha256 {table['sha256'][:12]}…), split by {facts['split']['by']}")
         typer.echo(f"Target:   {facts['target']}: {facts['task']}, {facts['task_reason']}\n")
         print_scores(facts["scores"])
-
-
-def _values(column: Column) -> str:
-    """Sum up what a column holds."""
-    if column.spread is not None:
-        return f"{column.spread.minimum:g} … median {column.spread.median:g} … {column.spread.maximum:g}"
-    if column.parts:
-        return ", ".join(column.parts)
-    more = f" and {len(column.levels) - 4} more" if len(column.levels) > 4 else ""
-    other = f"; rare: {column.other:,} rows" if column.other else ""
-    return ", ".join(column.levels[:4]) + more + other

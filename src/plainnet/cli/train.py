@@ -185,6 +185,8 @@ def train(
         typer.echo(f"{took} in {training['seconds']:.1f} s, engine {training['engine']}{best}.\n")
         print_scores(run.facts["scores"])
         typer.echo(f"\nRun: {run.path}   (plainnet show {run.path} · plainnet predict {run.path} TABLE)")
+        if (run.path / "report.html").is_file():  # unless Ctrl-C stopped it
+            typer.echo(f"Report: {run.path / 'report.html'}")
     if training["stopped_by"] == "time":
         typer.echo(f"Stopped by the time limit of {time_limit:g} s; the best networks so far are kept.", err=True)
     if training["stopped_by"] == "interrupt":

@@ -281,7 +281,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def keep_members(self, members: list[Member], stopped_by: str = "", seconds: float | None = None) -> None:
         """Make networks the fitted ones: for readers of model files."""
-        self.members_ = members
+        self.members_, self._row_encoder = members, RowEncoder(self.schema_)
         self.__dict__.pop("network_", None)
         self.history_ = join_histories(members, stopped_by, seconds)
         self.__dict__.pop("_optimizers", None)  # a partial_fit that follows starts afresh
@@ -320,10 +320,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the vote of the members, (N, outputs): probabilities, or standardised numbers."""
         if not hasattr(self, "members_"):
             check_is_fitted(self)  # which takes as long as a row's prediction, and says it well
-        encoder = self.__dict__.get("_row_encoder")
-        if encoder is None or encoder.schema is not self.schema_:
-            encoder = self._row_encoder = RowEncoder(self.schema_)
-        found = encode_few(encoder, X, has_names=hasattr(self, "feature_names_in_"))
+        found = encode_few(self._row_encoder, X, has_names=hasattr(self, "feature_names_in_"))
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         if unseen:
             cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())

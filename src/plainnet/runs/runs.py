@@ -15,7 +15,8 @@ from plainnet.errors import RunError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.load import load
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.files import replacing, replacing_folder
+from plainnet.evaluation.plots import save_figure
+from plainnet.files import replacing_folder
 from plainnet.training.history import History
 
 __all__ = [
@@ -44,6 +45,8 @@ CONTENT: dict[str, Any] = {
     "seed": int,
     "table": {"source": str, "rows": int, "sha256": str},
     "split": {"by": str},
+    "settings": dict,
+    "versions": dict,
     "baseline": list,
     "scores": dict,
     "training": {"epochs": int, "best_epoch": int, "seconds": Real, "engine": str, "engine_reason": str},
@@ -121,7 +124,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise RunError(
             f"{str(path)!r} is already there. Name another folder with --out, or overwrite it with --overwrite."
         )
-    known = {"model.safetensors", "run.json", "history.csv", "loss.png"}
+    known = {"model.safetensors", "run.json", "history.csv", "loss.png", "report.html"}
     if not path.is_dir() or not {file.name for file in path.iterdir()} <= known:
         raise RunError(
             f"{str(path)!r} is no run folder, or holds other files too, and is not overwritten. Name another folder with --out."
@@ -250,8 +253,4 @@ def draw_losses(history: History, path: Path) -> None:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     history.plot(figure.subplots())
-    with replacing(path) as temporary:
-        try:
-            figure.savefig(temporary, dpi=120)
-        except ValueError as error:
-            raise RunError(f"a picture is saved as .png, .svg or .pdf, not as {path.name!r}.") from error
+    save_figure(figure, path)

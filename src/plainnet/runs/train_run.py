@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -13,25 +14,24 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.errors import DataWarning, PlainnetWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
 from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
 from plainnet.runs.parts import Rows, fit_parts, group_names, known_rows, of_known_classes, split_parts
+from plainnet.runs.report import gather, write_report
+from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
-from plainnet.storage.storage import plain
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
 from plainnet.versions import versions
 
-__all__ = ["fingerprint", "train_run"]
+__all__ = ["Work", "default_folder", "fingerprint", "keep_run", "read_work", "train_on", "train_run"]
 
-#: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
-OWN_PARTS = ("network", "loss", "optimizer")
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
 MOST_SEED = 2**32 - 1
 
@@ -82,60 +82,155 @@ def train_run(
         check_free(out, overwrite=overwrite)  # now, rather than after the training
     test_share = _check_parts(seed, test_share, folds, time)
     started = perf_counter()
+    work = read_work(
+        source, target, query=query, task=task, test_share=test_share, group=group, time=time, kinds=kinds, seed=seed
+    )
+    if folds is not None:  # now, rather than after the first training
+        deal_folds(work.y, folds, is_class=work.task == "classes", groups=group_names(work.table, group))
+    estimator, facts = train_on(work, settings, progress=progress)
+    if folds is not None and estimator.history_.stopped_by != "interrupt":
+        crossed = cross_validate(estimator, work.table, work.y, folds=folds, group=group, seed=seed, progress=progress)
+        _add_folds(facts, crossed)
+    facts["seconds"] = round(perf_counter() - started, 3)
+    return keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A table that was read and split: what a training begins with.
+
+    Attributes:
+        table: N rows, without the target.
+        y: (N,) the target.
+        task: 'classes' or 'numbers'.
+        kinds: kinds of columns that are known.
+        parts: the rows of each part that has any: 'train', 'validation', 'test'.
+        scored: the same without held-out rows of classes that no training row has.
+        seed: of the splits, the weights and the shuffle.
+        facts: what run.json says of all this.
+    """
+
+    table: pl.DataFrame
+    y: npt.NDArray[Any]
+    task: str
+    kinds: Mapping[str, str]
+    parts: Mapping[str, Rows]
+    scored: Mapping[str, Rows]
+    seed: int
+    facts: Mapping[str, Any]
+
+    def of(self, part: str) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
+        """Return the rows and targets of a part, as scored."""
+        return self.table[self.scored[part]], self.y[self.scored[part]]
+
+
+def read_work(
+    source: str | Path,
+    target: str,
+    *,
+    query: str | None = None,
+    task: str | None = None,
+    test_share: float = 0.2,
+    group: str | None = None,
+    time: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Work:
+    """Read a table and split its rows; arguments and errors are those of ``train_run``."""
+    _check_parts(seed, test_share, None, time)
     whole = read_table(source, query=query)
     table, y, n_without = take_target(whole, target)
     if n_without:
-        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
+        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=3)
     task, why = choose_task(y, task)
-    kinds = dict(kinds or {})
+    kinds = dict(sorted((kinds or {}).items()))  # the order is in the model file, and says nothing
     _check_columns(table, target, (group, time), kinds)
     if group is not None:
         kinds.setdefault(group, "ignored")
     parts = split_parts(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
-
-    estimator_class = NetClassifier if task == "classes" else NetRegressor
-    estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
     scored = of_known_classes(parts, y) if task == "classes" else parts
-    if folds is not None:  # now, rather than after the first training
-        deal_folds(y, folds, is_class=task == "classes", groups=group_names(table, group))
-    threshold = fit_parts(estimator, table, y, scored)
-    y_train = y[parts["train"]]
-    baseline = baseline_of(estimator, y_train)
-    scores = _scores(estimator, table, y, baseline, scored, threshold)
-    if estimator.out_of_fold_ is not None:
-        known, y_known = known_rows(estimator.out_of_fold_, y_train)
-        found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
-        scores = {"train": scores["train"], "out of fold": found, **scores}
-    not_scored = {part: len(parts[part]) - len(scored[part]) for part in parts}
-    crossed = None
-    if folds is not None and estimator.history_.stopped_by != "interrupt":
-        crossed = cross_validate(estimator, table, y, folds=folds, group=group, seed=seed, progress=progress)
-        if crossed.folds:
-            scores = {"cross-validation": crossed.to_json(), **scores}
-            not_scored["cross-validation"] = sum(fold.not_scored for fold in crossed.folds)
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
-        "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "table": _table_facts(source, query, whole),
         "target": target,
         "task": task,
         "task_reason": why,
-        "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
+        "test_share": test_share,
         "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
-        "settings": {name: plain(v) for name, v in estimator.get_params().items() if name not in OWN_PARTS},
+        "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
+    }
+    return Work(table, y, task, kinds, parts, scored, seed, facts)
+
+
+def train_on(
+    work: Work, settings: Mapping[str, Any] | None = None, *, progress: bool = False
+) -> tuple[NetClassifier | NetRegressor, dict[str, Any]]:
+    """Train on a table that was read and split.
+
+    Returns:
+        The estimator, and run.json.
+    """
+    started = perf_counter()
+    estimator_class = NetClassifier if work.task == "classes" else NetRegressor
+    estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
+    threshold = fit_parts(estimator, work.table, work.y, work.scored)
+    y_train = work.y[work.parts["train"]]
+    baseline = baseline_of(estimator, y_train)
+    scores = _scores(estimator, work.table, work.y, baseline, work.scored, threshold)
+    if estimator.out_of_fold_ is not None:
+        known, y_known = known_rows(estimator.out_of_fold_, y_train)
+        found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
+        scores = {"train": scores["train"], "out of fold": found, **scores}
+    return estimator, {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **work.facts,
+        "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
+        "settings": settings_facts(estimator),
         "baseline": baseline.tolist(),
         "scores": scores,
-        "not_scored": not_scored,
         "threshold": threshold,
-        "folds": _folds_facts(crossed, group, by_seed),
+        "folds": None,
         "training": _training_facts(estimator),
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
     }
-    return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+
+
+def keep_run(
+    path: Path,
+    work: Work,
+    estimator: NetClassifier | NetRegressor,
+    facts: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Run:
+    """Write a run folder, then its report; errors are those of ``write_run``."""
+    run = write_run(path, estimator, facts, overwrite=overwrite)
+    _report(run, estimator, work.table, work.y, work.scored)
+    return run
+
+
+def default_folder(source: str | Path) -> Path:
+    """Return the first of runs/NAME-1, runs/NAME-2, … that is not there yet, NAME the table's."""
+    return free_name(Path("runs"), _stem(source))
+
+
+def _report(
+    run: Run,
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    y: npt.NDArray[Any],
+    parts: Mapping[str, Rows],
+) -> None:
+    """Write the report of a run that is complete without it: Ctrl-C leaves it out and keeps the run."""
+    try:
+        write_report(run, estimator, gather(estimator, table, y, parts))
+    except KeyboardInterrupt:
+        message = f"the report was stopped by Ctrl-C, the run is complete; write it with: plainnet report {run.path}"
+        warnings.warn(message, PlainnetWarning, stacklevel=3)
 
 
 def _check_parts(seed: int, test_share: float | None, folds: int | None, time: str | None) -> float:
@@ -200,9 +295,14 @@ def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> 
     }
 
 
-def _folds_facts(crossed: CrossValidation | None, group: str | None, by_seed: str) -> dict[str, Any] | None:
-    return None if crossed is None else {
-        "by": f"group {group}" if group else by_seed,
+def _add_folds(facts: dict[str, Any], crossed: CrossValidation) -> None:
+    """Write what cross-validation found into run.json."""
+    if crossed.folds:
+        facts["scores"] = {"cross-validation": crossed.to_json(), **facts["scores"]}
+        not_scored = sum(fold.not_scored for fold in crossed.folds)
+        facts["not_scored"] = {**facts["not_scored"], "cross-validation": not_scored}
+    facts["folds"] = {
+        "by": facts["split"]["by"],
         "stopped_by": crossed.stopped_by,
         "each": [
             {
@@ -213,7 +313,7 @@ def _folds_facts(crossed: CrossValidation | None, group: str | None, by_seed: st
             }
             for fold in crossed.folds
         ],
-    }  # fmt: skip
+    }
 
 
 def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:

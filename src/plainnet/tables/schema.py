@@ -289,3 +289,18 @@ def describe_kinds(columns: Sequence[Column]) -> str:
     plural = {"number": "numbers", "category": "categories", "flag": "flags", "date": "dates"}
     counts = {kind: sum(column.kind == kind for column in columns) for kind in plural}
     return ", ".join(f"{n} {plural[kind] if n > 1 else kind}" for kind, n in counts.items() if n) or "no columns"
+
+
+def describe_values(column: Column) -> str:
+    """Sum up what a column holds.
+
+    >>> describe_values(Column("town", "category", "", "String", levels=("Ulm", "Bonn"), other=3))
+    'Ulm, Bonn; rare: 3 rows'
+    """
+    if column.spread is not None:
+        return f"{column.spread.minimum:g} … median {column.spread.median:g} … {column.spread.maximum:g}"
+    if column.parts:
+        return ", ".join(column.parts)
+    more = f" and {len(column.levels) - 4} more" if len(column.levels) > 4 else ""
+    other = f"; rare: {column.other:,} rows" if column.other else ""
+    return ", ".join(column.levels[:4]) + more + other

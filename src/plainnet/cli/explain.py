@@ -1,0 +1,198 @@
+"""``plainnet explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plainnet.cli.output import print_json, print_table
+from plainnet.errors import TableError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import polars as pl
+
+    from plainnet.evaluation.explain import Importance
+    from plainnet.evaluation.shapley import RowExplanation
+    from plainnet.runs.runs import Run
+
+__all__ = ["explain"]
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            help="Table with rows to explain, and the target for an importance.  [default: the run's own, and its test rows]",
+            show_default=False,
+        ),
+    ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(help="Explain the prediction of this row of the table; the first is 1.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            help="With --row: the class whose probability is explained.  [default: the predicted]",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn: rows, shuffles, orders.", min=0, max=2**32 - 1)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show which columns the predictions of a run rest on, or with --row what made the prediction of one row.
+
+    The importance of a column is by how much the loss grows when its cells are shuffled.
+
+    [bold]Examples[/bold]
+
+    plainnet explain runs/adult-1
+
+    plainnet explain runs/adult-1 new_people.csv --row 3 --plot row3.png
+    """  # fmt: skip
+    from plainnet.runs.runs import read_run
+
+    found = read_run(run)
+    if row is None:
+        _explain_columns(found, table, query, seed, plot, as_json=as_json)
+    else:
+        _explain_row(found, table, query, seed, plot, row, output, as_json=as_json)
+
+
+def _explain_columns(
+    run: Run, source: str | None, query: str | None, seed: int, plot: Path | None, *, as_json: bool
+) -> None:
+    from plainnet.evaluation.explain import permutation_importance
+    from plainnet.evaluation.plots import ImportanceDisplay
+
+    rows, y, part = _rows(run, source, query)
+    typer.echo(f"Shuffling the columns of {part} …", err=True)
+    importance = permutation_importance(run.estimator(), rows, y, random_state=seed)
+    if plot is not None:
+        _draw(ImportanceDisplay(importance), plot)
+    if as_json:
+        print_json({"run": str(run.path), "rows_of": part, **importance.to_json()})
+    else:
+        _print_importance(importance, part)
+
+
+def _rows(run: Run, source: str | None, query: str | None) -> tuple[pl.DataFrame, npt.NDArray[Any], str]:
+    """Return rows to measure an importance on, their targets, and what they are."""
+    from plainnet.runs.again import find_table
+    from plainnet.tables.read import read_table
+    from plainnet.tables.tables import take_target
+
+    if source is not None:
+        rows, y, n_without = take_target(read_table(source, query=query), run.target)
+        if n_without:
+            typer.secho(
+                f"Note: {n_without:,} rows without a value in {run.target!r} are left out", fg="yellow", err=True
+            )
+        return rows, y, source
+    own = find_table(run, query=query)
+    part = next(part for part in ("test", "validation", "train") if len(own.parts.get(part, ())))
+    if part == "train":
+        typer.secho(
+            "Note: the run held out no rows. On its training rows columns look more important than they are on new ones.",
+            fg="yellow",
+            err=True,
+        )
+    return own.table[own.parts[part]], own.y[own.parts[part]], f"the {part} rows"
+
+
+def _print_importance(importance: Importance, part: str) -> None:
+    drawn = f" of {importance.rows_given:,}" if importance.rows < importance.rows_given else ""
+    measured = f"on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each"
+    typer.echo(f"{importance.metric} {importance.loss:.5g} {measured}\n")
+    print_table(
+        "",
+        ("column", "grows by", "95 % interval"),
+        [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns],
+        numbers=(1, 2),
+    )
+
+
+def _explain_row(
+    run: Run,
+    source: str | None,
+    query: str | None,
+    seed: int,
+    plot: Path | None,
+    row: int,
+    output: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from plainnet.evaluation.plots import ContributionsDisplay
+    from plainnet.evaluation.shapley import explain_row
+    from plainnet.runs.again import find_table
+    from plainnet.tables.read import read_table
+
+    if source is None:
+        own = find_table(run, query=query)
+        rows, background = own.whole, own.table[own.parts["train"]]
+    else:
+        rows = background = read_table(source, query=query)
+    if not 1 <= row <= rows.height:
+        raise TableError(f"--row is the number of a row from 1 to {rows.height:,}, not {row}.")
+    estimator = run.estimator()
+    explanation = explain_row(
+        estimator, rows[row - 1 : row], background, output=_class_named(estimator, output), random_state=seed
+    )
+    if plot is not None:
+        _draw(ContributionsDisplay(explanation), plot)
+    truth = rows[run.target][row - 1] if run.target in rows.columns else None
+    if as_json:
+        print_json({"run": str(run.path), "row": row, "target": truth, **explanation.to_json()})
+    else:
+        _print_row(run, explanation, row, truth)
+
+
+def _class_named(estimator: Any, name: str | None) -> Any:
+    """Return the class that is written so; another text is left for the error that lists the classes."""
+    classes = getattr(estimator, "classes_", None)
+    known = {} if classes is None else {str(each): each for each in classes.tolist()}
+    return None if name is None else known.get(name, name)
+
+
+def _print_row(run: Run, found: RowExplanation, row: int, truth: Any) -> None:
+    what = f"probability of {found.output}" if run.facts["task"] == "classes" else run.target
+    said = "" if truth is None else f" (in the table: {truth})"
+    typer.echo(f"Row {row}: {what} {found.prediction:.5g}{said}\n")
+    print_table(
+        "",
+        ("column", "holds", "adds", "± error"),
+        [
+            ("", f"mean of {found.background_rows} rows", f"{found.base:.5g}", ""),
+            *(
+                (each.column, "" if each.cell is None else str(each.cell), f"{each.value:+.4g}", f"{each.error:.2g}")
+                for each in found.contributions
+            ),
+            ("", "all together", f"{found.prediction:.5g}", ""),
+        ],
+        numbers=(2, 3),
+    )
+
+
+def _draw(display: Any, path: Path) -> None:
+    """Draw a display to a picture file."""
+    from matplotlib.figure import Figure
+
+    from plainnet.evaluation.plots import save_figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    display.plot(ax=figure.subplots())
+    save_figure(figure, path)
+    typer.echo(f"Picture written to {path}", err=True)
