@@ -16,7 +16,7 @@ from plainnet.cli.output import print_scores
 from tests.helpers import people
 
 DOCS = Path(__file__).parents[2] / "docs"
-VERBS = ("train", "predict", "evaluate", "show", "plot", "runs", "track", "tutorial", "doctor")
+VERBS = ("train", "tune", "predict", "evaluate", "show", "plot", "runs", "track", "tutorial", "doctor")
 
 
 @pytest.fixture
@@ -329,3 +329,20 @@ def test_a_tracker_that_fails_is_a_note_and_one_that_is_unknown_stops_before_the
     code, _, err = run_cli("train", table, "--target", "rich", "--out", "two", "--track-to", "logs")
     assert (code, "add --track tensorboard or --track mlflow" in err) == (1, True)
     assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_tune_shows_the_default_beside_the_best(run_cli, table, tmp_path) -> None:
+    options = ("--target", "rich", "--trials", "2", "--epochs", "2", "--effort", "quick", "--time", "1h")
+    code, out, _ = run_cli("tune", table, *options, "--out", "run")
+    assert code == 0
+    assert "2 trials, 0 of them ended early" in out or "2 trials, 1 of them ended early" in out
+    tuning = json.loads((tmp_path / "run" / "run.json").read_text())["tuning"]
+    assert ("tuned  default  baseline" in out) == (tuning["kept"] == "tuned")
+    assert ("this is the run of the default settings" in out) == (tuning["kept"] == "default")
+
+
+@pytest.mark.parametrize("time", ["10", "m", "0s", "-3m", "8d", "200h", "ten minutes"])
+def test_times_that_are_none(run_cli, table, time) -> None:
+    code, _, err = run_cli("tune", table, "--target", "rich", f"--time={time}")
+    assert (code, "--time is a time above 0 and up to a week, such as 90s, 10m or 2h, not" in err) == (1, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +30,7 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean, listed
 from plainnet.versions import versions
 
-__all__ = ["train_run"]
+__all__ = ["Work", "default_folder", "read_work", "train_on", "train_run"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -82,15 +83,65 @@ def train_run(
     """
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
+    started = perf_counter()
+    work = read_work(
+        source, target, query=query, task=task, test_share=test_share, group=group, time=time, kinds=kinds, seed=seed
+    )
+    estimator, facts = train_on(work, settings, progress=progress)
+    facts["seconds"] = round(perf_counter() - started, 3)
+    return write_run(out or default_folder(source), estimator, facts, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A table that was read and split: what a training begins with.
+
+    Attributes:
+        table: N rows, without the target.
+        y: (N,) the target.
+        task: 'classes' or 'numbers'.
+        kinds: kinds of columns that are known.
+        parts: the rows of each part that has any: 'train', 'validation', 'test'.
+        scored: the same without held-out rows of classes that no training row has.
+        seed: of the splits, the weights and the shuffle.
+        facts: what run.json says of all this.
+    """
+
+    table: pl.DataFrame
+    y: npt.NDArray[Any]
+    task: str
+    kinds: Mapping[str, str]
+    parts: Mapping[str, Rows]
+    scored: Mapping[str, Rows]
+    seed: int
+    facts: Mapping[str, Any]
+
+    def of(self, part: str) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
+        """Return the rows and targets of a part, as scored."""
+        return self.table[self.scored[part]], self.y[self.scored[part]]
+
+
+def read_work(
+    source: str | Path,
+    target: str,
+    *,
+    query: str | None = None,
+    task: str | None = None,
+    test_share: float = 0.2,
+    group: str | None = None,
+    time: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Work:
+    """Read a table and split its rows; arguments and errors are those of ``train_run``."""
     if not 0 <= seed < MOST_SEED:
         raise SettingError(f"the seed is a whole number from 0 to {MOST_SEED - 1}, not {seed}.")
     if test_share != 0 and not 0 < test_share < 1:
         raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
-    started = perf_counter()
     whole = read_table(source, query=query)
     table, y, n_without = take_target(whole, target)
     if n_without:
-        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
+        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=3)
     task, why = choose_task(y, task)
     kinds = dict(kinds or {})
     for name in (group, time, *kinds):
@@ -104,39 +155,56 @@ def train_run(
     if group is not None:
         kinds.setdefault(group, "ignored")
     parts = _split(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
-
-    estimator_class = NetClassifier if task == "classes" else NetRegressor
-    estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
-    train_rows = parts["train"]
     scored = _of_known_classes(parts, y) if task == "classes" else parts
-    held = None if "validation" not in scored else (table[scored["validation"]], y[scored["validation"]])
-    estimator.fit(table[train_rows], y[train_rows], validation=held)
-    baseline = baseline_of(estimator, y[train_rows])
-    scores = _scores(estimator, table, y, baseline, scored)
-    if estimator.out_of_fold_ is not None:
-        found = [each.to_json() for each in score(estimator, *_known(estimator.out_of_fold_, y[train_rows]), baseline)]
-        scores = {"train": scores["train"], "out of fold": found, **scores}
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
-        "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "table": _table_facts(source, query, whole),
         "target": target,
         "task": task,
         "task_reason": why,
-        "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
         "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
+        "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
+    }
+    return Work(table, y, task, kinds, parts, scored, seed, facts)
+
+
+def train_on(
+    work: Work, settings: Mapping[str, Any] | None = None, *, progress: bool = False
+) -> tuple[NetClassifier | NetRegressor, dict[str, Any]]:
+    """Train on a table that was read and split.
+
+    Returns:
+        The estimator, and run.json.
+    """
+    started = perf_counter()
+    estimator_class = NetClassifier if work.task == "classes" else NetRegressor
+    estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
+    rows, y = work.table[work.parts["train"]], work.y[work.parts["train"]]
+    estimator.fit(rows, y, validation=work.of("validation") if "validation" in work.scored else None)
+    baseline = baseline_of(estimator, y)
+    scores = _scores(estimator, work.table, work.y, baseline, work.scored)
+    if estimator.out_of_fold_ is not None:
+        found = [each.to_json() for each in score(estimator, *_known(estimator.out_of_fold_, y), baseline)]
+        scores = {"train": scores["train"], "out of fold": found, **scores}
+    return estimator, {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **work.facts,
+        "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "settings": {name: plain(v) for name, v in estimator.get_params().items() if name not in OWN_PARTS},
         "baseline": baseline.tolist(),
         "scores": scores,
-        "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
         "training": _training_facts(estimator),
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
     }
-    return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+
+
+def default_folder(source: str | Path) -> Path:
+    """Return the first of runs/NAME-1, runs/NAME-2, … that is not there yet, NAME the table's."""
+    return free_name(Path("runs"), _stem(source))
 
 
 def _scores(
@@ -262,7 +330,7 @@ def _of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[st
         warnings.warn(
             f"{int((~known).sum()):,} of {len(rows):,} {part} rows are of classes without a training row, and not scored: {strange}",
             DataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return scored
 
