@@ -10,6 +10,7 @@ os.environ |= {"COLUMNS": "110", "TERMINAL_WIDTH": "110", "NO_COLOR": "1", "TERM
 DOCS = Path(__file__).parent
 VERBS = (
     "train",
+    "tune",
     "predict",
     "evaluate",
     "compare",
@@ -19,6 +20,7 @@ VERBS = (
     "report",
     "export",
     "runs",
+    "track",
     "tutorial",
     "doctor",
 )

@@ -18,6 +18,7 @@ from tests.helpers import people
 DOCS = Path(__file__).parents[2] / "docs"
 VERBS = (
     "train",
+    "tune",
     "predict",
     "evaluate",
     "compare",
@@ -27,6 +28,7 @@ VERBS = (
     "report",
     "export",
     "runs",
+    "track",
     "tutorial",
     "doctor",
 )
@@ -325,3 +327,51 @@ def test_several_predictions_a_row_each_have_a_column(run_cli, table, tmp_path, 
     assert code == 0
     assert out.splitlines()[0].split(",") == columns
     assert len(out.splitlines()) == 301
+
+
+@pytest.mark.filterwarnings("default")
+def test_runs_are_chosen_sorted_and_tracked(run_cli, table, tmp_path) -> None:
+    code, _, err = trained(run_cli, table, "--members", "1", "--track", "tensorboard", "--track-to", "logs")
+    assert (code, "tensorboard --logdir logs" in err) == (0, True)
+    assert list((tmp_path / "logs" / "run").glob("events.*"))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    code, out, err = run_cli("runs", ".", "--sort", "score", "--where", "settings.members=1", "--json")
+    assert (code, [each["run"] for each in json.loads(out)]) == (0, ["run"])
+    assert "Note: 1 of 2 runs cannot be listed: 'bad' is no complete run" in err
+    code, out, _ = run_cli("runs", ".", "--target", "poor")
+    assert (code, out) == (0, "None of the 1 runs in . fits.\n")
+    code, _, err = run_cli("track", "run", "tensorboard", "--to", "logs")
+    assert (code, "is already there" in err) == (1, True)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_tracker_that_fails_is_a_note_and_one_that_is_unknown_stops_before_the_training(
+    run_cli, table, tmp_path
+) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = trained(run_cli, table, "--members", "1", "--track", "tensorboard", "--track-to", "file")
+    assert (code, "Note: 'run' could not be written to tensorboard" in err) == (0, True)
+    assert (tmp_path / "run" / "run.json").exists()
+    code, _, err = run_cli("train", table, "--target", "rich", "--out", "two", "--track", "wandb")
+    assert (code, "tracked by tensorboard or mlflow, not by 'wandb'" in err) == (1, True)
+    code, _, err = run_cli("train", table, "--target", "rich", "--out", "two", "--track-to", "logs")
+    assert (code, "add --track tensorboard or --track mlflow" in err) == (1, True)
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_tune_shows_the_default_beside_the_best(run_cli, table, tmp_path) -> None:
+    options = ("--target", "rich", "--trials", "2", "--epochs", "2", "--effort", "quick", "--time", "1h")
+    code, out, _ = run_cli("tune", table, *options, "--out", "run")
+    assert code == 0
+    assert "2 trials, 0 of them ended early" in out or "2 trials, 1 of them ended early" in out
+    tuning = json.loads((tmp_path / "run" / "run.json").read_text())["tuning"]
+    assert ("tuned  default  baseline" in out) == (tuning["kept"] == "tuned")
+    assert ("this is the run of the default settings" in out) == (tuning["kept"] == "default")
+
+
+@pytest.mark.parametrize("time", ["10", "m", "0s", "-3m", "8d", "200h", "ten minutes"])
+def test_times_that_are_none(run_cli, table, time) -> None:
+    code, _, err = run_cli("tune", table, "--target", "rich", f"--time={time}")
+    assert (code, "--time is a time above 0 and up to a week, such as 90s, 10m or 2h, not" in err) == (1, True)

@@ -1219,3 +1219,34 @@ def test_the_sample_may_end_inside_of_a_row():
     frame = read_text(("a,b,c\n" + rows).encode(), "t.csv")
     assert frame.shape == (2000, 3)
     assert frame["c"][-1] == "q, 1999"
+
+
+# ------------------------------------------------------------------------------------------------------------- places
+
+
+def test_a_link_that_leads_nowhere_is_said_to(tmp_path):
+    (tmp_path / "t.csv").symlink_to("gone.csv")
+    with pytest.raises(TableError, match=r"t\.csv is a link that leads nowhere, to gone\.csv\. Mend the link"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_the_line_of_the_first_control_character_is_named(put):
+    with pytest.raises(TableError, match=r"control characters \(the first in line 3\)"):
+        read_table(put(b"a,b\n1,2\n3,\0\n"))
+    with pytest.raises(TableError, match=r"control characters \(the first in line 2\)"):
+        read_table(put(b"a\n\x01\x02\x03\n"))
+
+
+@pytest.mark.parametrize("sign", ["", "-", "+"])
+def test_whole_numbers_that_a_float_cannot_tell_apart_are_warned_about(put, sign):
+    cells = [f"{sign}{2**64 + i}" for i in range(3)]
+    with pytest.warns(
+        DataWarning, match="column 'b': whole numbers as long as .*keep 16 digits only, and 3 different ones became 1"
+    ):
+        frame = read_table(put("a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))))
+    assert frame.schema["b"] == pl.Float64
+
+
+def test_whole_numbers_that_a_float_tells_apart_are_read_in_silence(put):
+    frame = read_table(put(f"a,b,c\n1,{2**64},0.12345678901234567\n2,{2**65},0.12345678901234568\n3,,1\n"))
+    assert frame["b"].to_list() == [2.0**64, 2.0**65, None]

@@ -10,7 +10,22 @@ from typing import Any
 import typer
 
 import plainnet
-from plainnet.cli import compare, doctor, evaluate, explain, export, plot, predict, report, runs, show, train, tutorial
+from plainnet.cli import (
+    compare,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    plot,
+    predict,
+    report,
+    runs,
+    show,
+    track,
+    train,
+    tune,
+    tutorial,
+)
 from plainnet.errors import PlainnetError, PlainnetWarning
 
 __all__ = ["app", "main"]
@@ -25,7 +40,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, predict, evaluate, compare, explain, show, plot, report, export, runs, tutorial, doctor):
+for verb in (
+    train,
+    tune,
+    predict,
+    evaluate,
+    compare,
+    explain,
+    show,
+    plot,
+    report,
+    export,
+    runs,
+    track,
+    tutorial,
+    doctor,
+):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 

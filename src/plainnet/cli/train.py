@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plainnet.cli.output import print_json, print_scores
-from plainnet.errors import SettingError
+from plainnet.errors import PlainnetError, SettingError
+
+if TYPE_CHECKING:
+    from plainnet.runs.runs import Run
 
 __all__ = ["train"]
 
@@ -28,7 +31,9 @@ plainnet train churn.csv --target Churn --folds 5       cross-validation
 
 plainnet train flats.csv --target rent --increasing rooms --decreasing distance      rent never falls with rooms
 
-plainnet train sqlite:///shop.db --query orders --target returned"""
+plainnet train sqlite:///shop.db --query orders --target returned
+
+plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
 
 
 def train(
@@ -132,18 +137,31 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")
     ] = 0,
+    tracker: Annotated[
+        str | None,
+        typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
+    ] = None,
+    track_to: Annotated[
+        str | None,
+        typer.Option(help="TensorBoard's log folder, or MLflow's tracking URI.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
 
     Ctrl-C stops the training and keeps the best networks so far.
     """
+    from plainnet.runs.track import check_tracker
     from plainnet.runs.train_run import train_run
     from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
 
     if table is None:
         table, target = str(ADULT_PATH), target or ADULT_TARGET
         typer.echo("No table named: training on the bundled one, UCI Adult.", err=True)
+    if tracker is not None:
+        check_tracker(tracker)
+    elif track_to is not None:
+        raise SettingError("--track-to says where, and --track by what: add --track tensorboard or --track mlflow.")
     if target is None:
         raise SettingError("--target is missing: the column to predict, such as --target price.")
     settings: dict[str, Any] = {
@@ -187,6 +205,8 @@ def train(
         typer.echo(f"\nRun: {run.path}   (plainnet show {run.path} · plainnet predict {run.path} TABLE)")
         if (run.path / "report.html").is_file():  # unless Ctrl-C stopped it
             typer.echo(f"Report: {run.path / 'report.html'}")
+    if tracker is not None:
+        _tell(run, tracker, track_to)
     if training["stopped_by"] == "time":
         typer.echo(f"Stopped by the time limit of {time_limit:g} s; the best networks so far are kept.", err=True)
     if training["stopped_by"] == "interrupt":
@@ -203,6 +223,16 @@ def _directions(increasing: list[str], decreasing: list[str]) -> dict[str, int]:
         if name in decreasing:
             raise SettingError(f"{name!r} is named by --increasing and by --decreasing: choose one, or leave it out.")
     return dict.fromkeys(increasing, 1) | dict.fromkeys(decreasing, -1)
+
+
+def _tell(run: Run, tracker: str, to: str | None) -> None:
+    """Write the run to a tracker; what goes wrong there is a note, as the run folder is complete."""
+    from plainnet.runs.track import track
+
+    try:
+        typer.echo(track(run, tracker, to), err=True)
+    except PlainnetError as error:
+        typer.secho(f"Note: {error}", fg="yellow", err=True)
 
 
 def _widths(text: str) -> tuple[int, ...]:

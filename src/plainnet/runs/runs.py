@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "check_free",
     "draw_losses",
+    "find_runs",
     "free_name",
     "list_runs",
     "read_model_of",
@@ -226,13 +227,22 @@ def _strange_later(content: Mapping[str, Any], wanted: Mapping[str, Any], place:
 
 def list_runs(folder: str | Path) -> list[Run]:
     """Read all complete runs in a folder, oldest first; what is no run is passed over."""
-    runs = []
-    for path in Path(folder).glob("*/run.json"):
+    return find_runs(folder)[0]
+
+
+def find_runs(folder: str | Path) -> tuple[list[Run], dict[Path, str]]:
+    """Read the runs in a folder.
+
+    Returns:
+        The complete ones, oldest first; and the folders with a run.json that cannot be read, with what is wrong with each.
+    """
+    runs, damaged = [], {}
+    for path in sorted(Path(folder).glob("*/run.json")):
         try:
             runs.append(read_run(path.parent))
-        except RunError:
-            continue
-    return sorted(runs, key=lambda run: (str(run.facts.get("created", "")), str(run.path)))
+        except RunError as error:
+            damaged[path.parent] = str(error)
+    return sorted(runs, key=lambda run: (str(run.facts.get("created", "")), str(run.path))), damaged
 
 
 def free_name(folder: Path, stem: str) -> Path:

@@ -25,6 +25,7 @@ __all__ = ["as_dates", "as_number", "find_types"]
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 
 LEADING_ZERO = r"^[+-]?0\d+$"
+LONG_WHOLE = r"^[+-]?\d{17,}$"
 DECIMAL_POINT = r"^[+-]?(\d*|[1-9]\d{0,2}(,\d{3})+)(\.\d*)?([eE][+-]?\d+)?$"
 DECIMAL_COMMA = r"^[+-]?(\d*|[1-9]\d{0,2}([.'\s]\d{3})+)(,\d*)?([eE][+-]?\d+)?$"
 
@@ -119,6 +120,8 @@ def _as_numbers(columns: list[pl.Series], where: str, *, decimal_comma: bool) ->
                 plain[column.name] = as_number(point)
             elif mark == ".":
                 plain[column.name] = as_number(column.str.replace_all(",", "", literal=True))
+    for column in columns:
+        _warn_of_lost_digits(column, plain.get(column.name), where)
     read = ((column, plain.get(column.name)) for column in columns)
     return [column if numbers is None else numbers for column, numbers in read]
 
@@ -159,9 +162,26 @@ def _guess_mark(column: pl.Series, evidence: set[str], where: str, *, decimal_co
     return mark
 
 
+def _warn_of_lost_digits(column: pl.Series, numbers: pl.Series | None, where: str) -> None:
+    """Warn where whole numbers beyond 64 bits, of which a float keeps 16 digits, are no longer told apart."""
+    if numbers is None or numbers.dtype != pl.Float64 or column.str.len_bytes().max() < 17:  # type: ignore[operator]  # some cell is there
+        return
+    if not column.str.contains(LONG_WHOLE).any():
+        return
+    n_cells, n_numbers = column.n_unique(), numbers.n_unique()
+    if n_numbers < n_cells:
+        message = (
+            f"{where}, column {column.name!r}: whole numbers as long as {column.filter(column.str.contains(LONG_WHOLE)).item(0):.40} "
+            f"keep 16 digits only, and {n_cells:,} different ones became {n_numbers:,}. If they are names, put a letter before them."
+        )
+        warnings.warn(message, DataWarning, stacklevel=8)
+
+
 def _first(column: pl.Series) -> str | None:
     """Return the first cell of a column of strings that is not missing."""
     if column.dtype != pl.String:
         return None
-    present = column.drop_nulls()
-    return present.item(0) if len(present) else None
+    if column.null_count() == len(column):
+        return None
+    cell: str | None = column[0]  # the usual case, without a copy of the column
+    return column.drop_nulls().item(0) if cell is None else cell

@@ -103,11 +103,14 @@ def match_columns(schema: Schema, table: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ColumnsChangedError: columns are missing or have become something else; the message lists the differences.
     """
-    known = {column.name for column in schema.columns}
+    known, there = (
+        {column.name for column in schema.columns},
+        set(table.columns),
+    )  # polars makes the list anew each time
     unknown = [name for name in table.columns if name not in known]
     lines = []
     for column in schema.used:
-        if column.name not in table.columns:
+        if column.name not in there:
             lines.append(f"  missing  {column.name}{did_you_mean(column.name, unknown)}")
         elif problem := _changed(column, table[column.name]):
             lines.append(f"  changed  {column.name}: {problem}")

@@ -137,6 +137,10 @@ def _existing(source: str) -> Path:
             raise TableError(f"{path} is a folder. Name one file in it; several are not read at once.")
         if path.exists():
             raise TableError(f"{path} is not a regular file. Save the table as a file first.")
+        if path.is_symlink():
+            raise TableError(
+                f"{path} is a link that leads nowhere, to {path.readlink()}. Mend the link, or name the file itself."
+            )
         near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
     except PermissionError as error:
         raise TableError(f"{source} cannot be read: no permission to enter {Path(source).parent}.") from error
@@ -215,7 +219,9 @@ def _read_columnar(path: Path, suffix: str) -> pl.DataFrame:
         with path.open("rb") as file, path.open("rb") as again:
             return pl.read_ipc(again) if file.read(6) == b"ARROW1" else pl.read_ipc_stream(again)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise TableError(f"{path} is not a {suffix[1:]} file, or it is damaged: {error}. Write it again.") from error
+        raise TableError(
+            f"{path} is not {'an' if suffix[1] in 'ai' else 'a'} {suffix[1:]} file, or it is damaged: {error}. Write it again."
+        ) from error
 
 
 def _read_excel(path: Path, limit_bytes: int) -> pl.DataFrame:

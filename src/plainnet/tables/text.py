@@ -87,11 +87,13 @@ def decode(data: bytes, where: str) -> bytes:
             raise TableError(f"{where} begins as {encoding} text but is damaged: {error}. Save it as UTF-8.") from None
     data = data.removeprefix(codecs.BOM_UTF8)
     head = np.frombuffer(data[:SAMPLE_BYTES], dtype=np.uint8)
-    n_control = int(np.count_nonzero((head < 9) | ((head > 13) & (head < 32))))
-    if b"\0" in data or n_control > 0.05 * len(head):
+    controls = np.flatnonzero((head < 9) | ((head > 13) & (head < 32)))
+    nul = data.find(b"\0")
+    if nul >= 0 or len(controls) > 0.05 * len(head):
+        line = data.count(b"\n", 0, nul if nul >= 0 else int(controls[0])) + 1
         raise TableError(
-            f"{where} is not text: it holds NUL or other control characters, so it is a binary file, or UTF-16 without "
-            "a byte order mark. Give it the suffix of its real format, or save it as UTF-8."
+            f"{where} is not text: it holds NUL or other control characters (the first in line {line}), so it is a binary file, or "
+            "UTF-16 without a byte order mark. Give it the suffix of its real format, or save it as UTF-8."
         )
     if _is_utf8(data):
         return data

@@ -24,30 +24,36 @@ def say(note: str) -> None:
 
 
 @contextlib.contextmanager
-def count_bar(total: int, what: str, *, shown: bool = True) -> Iterator[Callable[[], None]]:
+def count_bar(total: int, what: str, *, shown: bool = True, done: int = 0) -> Iterator[Callable[..., None]]:
     """Show a progress bar of things done, where standard error is a terminal.
 
     Args:
         total: how many there are.
         what: one of them.
         shown: False shows nothing.
+        done: how many are done already.
 
     Yields:
-        The function to call for each that is done.
+        The function to call for each that is done, with a note to show beside the bar where there is one.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     if not shown or not (console.is_terminal or console.is_jupyter):
-        yield lambda: None
+        yield lambda *_: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
-        TextColumn(what), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), console=console
+        TextColumn(what),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
     ) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task(what, total=total, completed=done, note="")
+        yield lambda note="": progress.update(task, advance=1, note=note)
 
 
 @contextlib.contextmanager

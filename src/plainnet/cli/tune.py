@@ -1,0 +1,169 @@
+"""``plainnet tune``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plainnet.cli.output import print_json, print_scores, print_table
+from plainnet.errors import SettingError
+
+__all__ = ["tune"]
+
+EXAMPLES = """[bold]Examples[/bold]
+
+plainnet tune houses.csv --target price
+
+plainnet tune houses.csv --target price --trials 200 --time 10m --study houses.sqlite3      again: goes on
+
+plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn"""
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+#: A week: a longer time is a slip of the keyboard.
+MOST_SECONDS = 7 * 24 * 3600
+
+
+def tune(
+    table: Annotated[str, typer.Argument(help="Any table that `plainnet train` takes.", show_default=False)],
+    target: Annotated[str, typer.Option("--target", "-t", help="Column to predict.", show_default=False)],
+    trials: Annotated[
+        int, typer.Option(help="Settings to try, 1 to 10 000; those that --study has already count.")
+    ] = 50,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            help="For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.",
+            show_default=False,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="SQLite file that keeps the trials, to go on from.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")] = False,
+    query: Annotated[
+        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)
+    ] = None,
+    test: Annotated[
+        float, typer.Option(help="Share of the rows held out for the test scores; no trial sees them.")
+    ] = 0.2,
+    group: Annotated[
+        str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)
+    ] = None,
+    split_time: Annotated[
+        str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option(help="Column that is a number. Repeatable.", show_default=False)
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Column that is a category. Repeatable.", show_default=False)
+    ] = None,
+    date: Annotated[
+        list[str] | None, typer.Option(help="Column that is a date. Repeatable.", show_default=False)
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
+    ] = None,
+    effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
+) -> None:
+    """Search for better settings, and write a run folder of the best, with the untuned default's scores beside its own.
+
+    Ctrl-C ends the search and trains with the best settings so far.
+    """
+    from plainnet.runs.tune_run import tune_run
+
+    kinds = {
+        name: kind
+        for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
+        for name in names or ()
+    }
+    run = tune_run(
+        table, target, out, trials=trials, seconds=None if time is None else _seconds(time), study=study, query=query, task=task,
+        test_share=test, group=group, time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True,
+        settings={"effort": effort, "epochs": epochs},
+    )  # fmt: skip
+    tuning = run.facts["tuning"]
+    if as_json:
+        print_json({"run": str(run.path), **run.facts})
+    else:
+        _tell(tuning, run.facts["scores"])
+        typer.echo(f"\nRun: {run.path}   (plainnet show {run.path} · plainnet predict {run.path} TABLE)")
+    if tuning["stopped_by"] == "time":
+        typer.echo(f"The time of {time} was over before {trials} trials.", err=True)
+    if "interrupt" in (tuning["stopped_by"], run.facts["training"]["stopped_by"]):
+        again = f"; the same command goes on from {tuning['study']}" if tuning["study"] else ""
+        typer.echo(f"Stopped by Ctrl-C; the best so far is kept{again}.", err=True)
+        raise typer.Exit(130)
+
+
+def _tell(tuning: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+    """Say what the search brought: the settings, and every score of rows not trained on beside the default's."""
+    typer.echo(f"{tuning['trials']} trials, {tuning['ended_early']} of them ended early, in {tuning['seconds']:.1f} s.")
+    default, best = tuning["default_loss"], tuning["best_loss"]
+    if tuning["kept"] == "default":
+        reason = (
+            "No trial came to its end"
+            if best is None
+            else f"The best trial's cross-validated loss, {best:.5g}, is not below the default's, {default:.5g}"
+        )
+        typer.echo(f"{reason}: this is the run of the default settings.\n")
+        print_scores(scores)
+        return
+    beaten = "" if default is None else f", the default's {default:.5g}"
+    typer.echo(f"Cross-validated loss of the best, trial {tuning['best_trial']}: {best:.5g}{beaten}. Its settings:\n")
+    print_table("", ("setting", "value"), [(name, _text(value)) for name, value in tuning["settings"].items()])
+    typer.echo()
+    rows = [
+        (
+            f"{part} ({score['rows']:,} rows)",
+            score["metric"],
+            f"{score['value']:.5g}",
+            f"{untuned['value']:.5g}",
+            f"{score['baseline']:.5g}",
+            "higher" if score["higher_is_better"] else "lower",
+        )
+        for part, of_part in scores.items()
+        if part != "train"
+        for score, untuned in zip(of_part, tuning["default_scores"][part], strict=True)
+    ]
+    print_table("", ("rows", "score", "tuned", "default", "baseline", "better is"), rows, numbers=(2, 3, 4))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _seconds(text: str) -> float:
+    """Return a time such as 90s, 10m or 2h in seconds.
+
+    >>> _seconds("1.5h")
+    5400.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not 0 < seconds <= MOST_SECONDS:
+        raise SettingError(f"--time is a time above 0 and up to a week, such as 90s, 10m or 2h, not {text!r}.")
+    return seconds
+
+
+tune.__doc__ = (tune.__doc__ or "") + "\n\n" + EXAMPLES
