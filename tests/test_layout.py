@@ -22,6 +22,7 @@ STAGES = (
     "estimators",
     "evaluation",
     "runs",
+    "service",
     "cli",
     "__main__",
 )

@@ -1,0 +1,1 @@
+"""The front room of the prediction service."""
