@@ -16,13 +16,13 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from plainnet.errors import SettingError
 
-__all__ = ["App", "Receive", "Scope", "Send", "allowed_hosts", "guarded", "is_local", "send_error"]
+__all__ = ["App", "Receive", "RefusalError", "Scope", "Send", "allowed_hosts", "guarded", "is_local"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -42,12 +42,26 @@ CONTENT_SECURITY_POLICY = "default-src 'self'; base-uri 'none'; form-action 'sel
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - only compared
 
 
-class _RefusalError(Exception):
-    """A request that is answered by an error; never leaves this file."""
+class RefusalError(Exception):
+    """A request that is answered by an error; an app behind the guard may raise it, and the guard answers.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        status: of HTTP.
+        fields: what the JSON holds beside ``error``.
+        headers: of the answer, beside those that every answer has.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        fields: Mapping[str, Any] | None = None,
+        headers: Collection[tuple[bytes, bytes]] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.fields = dict(fields or {})
+        self.headers = tuple(headers)
 
 
 def is_local(host: str) -> bool:
@@ -152,15 +166,16 @@ def guarded(
             _check(scope, rules)
             await app(scope, body.receive, send_safely)
         except Exception as error:
-            refusal = body.refusal or (error if isinstance(error, _RefusalError) else None)
+            refusal = body.refusal or (error if isinstance(error, RefusalError) else None)
             if refusal is None:
                 LOGGER.exception("a bug in answering %s: %s", scope["method"], type(error).__name__)
             if started and refusal is None:
                 raise  # half an answer cannot be taken back: the server closes the connection
             if not started:
-                status = refusal.status if refusal else 500
-                text = str(refusal) if refusal else "an internal error; the server's log has it."
-                await send_error(send, status, text, headers=[*safety, (b"connection", b"close")])
+                refusal = refusal or RefusalError(500, "an internal error; the server's log has it.")
+                # A body that was not read to its end cannot be told from the next request.
+                closing = [] if body.is_complete else [(b"connection", b"close")]
+                await _send_error(send, refusal, [*safety, *closing])
 
     return guard
 
@@ -177,8 +192,8 @@ class _Rules:
     body_seconds: float
 
     @property
-    def too_large(self) -> _RefusalError:
-        return _RefusalError(413, f"the body is larger than {self.most_body_bytes:,} bytes. Send it in parts.")
+    def too_large(self) -> RefusalError:
+        return RefusalError(413, f"the body is larger than {self.most_body_bytes:,} bytes. Send it in parts.")
 
 
 class _Body:
@@ -192,7 +207,7 @@ class _Body:
         self.left = rules.most_body_bytes
         self.deadline = 0.0
         self.is_complete = False
-        self.refusal: _RefusalError | None = None
+        self.refusal: RefusalError | None = None
 
     async def receive(self) -> Message:
         if self.is_complete:  # what comes next is the end of the connection, which has time
@@ -204,7 +219,7 @@ class _Body:
             async with asyncio.timeout_at(self.deadline):
                 message = await self.raw()
         except TimeoutError:
-            self.refusal = _RefusalError(408, f"the body did not arrive within {self.rules.body_seconds:g} seconds.")
+            self.refusal = RefusalError(408, f"the body did not arrive within {self.rules.body_seconds:g} seconds.")
             raise self.refusal from None
         self.left -= len(message.get("body", b""))
         if self.left < 0:
@@ -221,7 +236,7 @@ def _check(scope: Scope, rules: _Rules) -> None:
     for name, value in scope["headers"]:
         if name == b"host":
             if host is not None:
-                raise _RefusalError(400, "the request has two Host headers.")
+                raise RefusalError(400, "the request has two Host headers.")
             host = value.lower()
         elif name == b"origin":
             origin = value.lower()
@@ -232,28 +247,27 @@ def _check(scope: Scope, rules: _Rules) -> None:
         elif name == b"cookie":
             cookies += value + b";"
         elif name == b"content-encoding" and value.lower() != b"identity":
-            raise _RefusalError(415, "the body is packed (Content-Encoding). Send it as it is.")
+            raise RefusalError(415, "the body is packed (Content-Encoding). Send it as it is.")
         elif name == b"content-length" and (not value.isdigit() or int(value[:20]) > rules.most_body_bytes):
             raise rules.too_large
     if host is None or (rules.hosts is not None and host not in rules.hosts):
-        raise _RefusalError(421, "the Host header names no host of this server.")
+        raise RefusalError(421, "the Host header names no host of this server.")
     is_foreign = (origin and origin.partition(b"://")[2] != host) or site in (b"cross-site", b"same-site")
     if is_foreign and scope["method"] not in SAFE_METHODS:
-        raise _RefusalError(403, "the request comes from a page of another origin.")
+        raise RefusalError(403, "the request comes from a page of another origin.")
     if rules.secret is not None and scope["path"] not in rules.open_paths:
         given = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
         if not given and rules.cookie is not None:
             parts = (part.strip() for part in cookies.split(b";"))
             given = next((part[len(rules.cookie) :] for part in parts if part.startswith(rules.cookie)), b"")
         if not hmac.compare_digest(given, rules.secret):
-            raise _RefusalError(401, "the token is missing or wrong. Send it as: Authorization: Bearer TOKEN")
+            raise RefusalError(401, "the token is missing or wrong. Send it as: Authorization: Bearer TOKEN")
 
 
-async def send_error(send: Send, status: int, message: str, headers: Collection[tuple[bytes, bytes]] = ()) -> None:
-    """Answer with a status and ``{"error": message}``."""
-    body = json.dumps({"error": message}, ensure_ascii=False).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 401:
+async def _send_error(send: Send, refusal: RefusalError, headers: list[tuple[bytes, bytes]]) -> None:
+    body = json.dumps({"error": str(refusal), **refusal.fields}, ensure_ascii=False).encode("utf-8", "replace")
+    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
+    if refusal.status == 401:
         own.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send({"type": "http.response.start", "status": refusal.status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
