@@ -3,14 +3,14 @@
 A few kilobytes can announce terabytes: by compressed buffers, or by a column of a type that needs no buffers. So the messages'
 own headers are walked through first (they are flatbuffers: https://flatbuffers.dev/internals/ and
 https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc), with every place
-checked against the end of the bytes. A file is the stream between two magic words, and is read as that stream: its footer,
-which could point elsewhere, is not looked at.
+checked against the end of the bytes. Then pyarrow reads them, and looks at every offset in the buffers: polars' own reader ends the
+process where a buffer announces more than there is memory.
 """
 
 from __future__ import annotations
 
-import io
 import struct
+from importlib import import_module
 
 import polars as pl
 
@@ -31,49 +31,98 @@ def read_arrow(data: bytes, most_rows: int) -> pl.DataFrame:
     Raises:
         RefusalError: it is damaged, compressed, or holds more rows.
     """
-    data = data[len(MAGIC) :] if data.startswith(MAGIC) else data
+    is_file = data.startswith(MAGIC)
     try:
-        _check_messages(data, most_rows)
+        _check_file(data, most_rows) if is_file else _check_stream(data, most_rows)
     except (struct.error, IndexError, ValueError):
-        raise RefusalError(400, "the body is no Arrow IPC stream or file, or it is damaged.") from None
+        raise _damaged() from None
     try:
-        return pl.read_ipc_stream(io.BytesIO(data))
+        pa, ipc = import_module("pyarrow"), import_module("pyarrow.ipc")
+    except ImportError:
+        raise RefusalError(415, "this server lacks pyarrow, which reads Arrow. Send JSON or CSV.") from None
+    try:
+        reader = (ipc.open_file if is_file else ipc.open_stream)(pa.BufferReader(data))
+        table = reader.read_all()
+        table.validate(full=True)
+        frame = pl.from_arrow(table)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # its reader can panic, and a panic is no Exception  # noqa: BLE001
-        raise RefusalError(400, "the body is no Arrow IPC stream or file, or it is damaged.") from None
+    except BaseException:  # polars can panic, and a panic is no Exception  # noqa: BLE001
+        raise _damaged() from None
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a table
+    return frame
 
 
-def _check_messages(data: bytes, most_rows: int) -> None:
-    """Walk through the messages, as the reader will."""
+def _check_stream(data: bytes, most_rows: int) -> None:
+    """Walk through the messages, one behind the other, as the reader will."""
     place, rows = 0, 0
     for _ in range(MOST_MESSAGES):
         if place == len(data):
             return
-        (size,) = struct.unpack_from("<I", data, place)
-        if size != CONTINUATION:
-            raise ValueError("Arrow before 0.15 had no such mark")
-        (size,) = struct.unpack_from("<I", data, place + 4)
-        if size == 0:  # the end of the stream
+        place, more = _check_message(data, place, most_rows)
+        if place < 0:  # the mark of the end
             return
-        start = place + 8
-        message = data[start : start + size]
-        table = _root(message)
-        kind = message[_field(message, table, 1)] if _field(message, table, 1) else 0
-        body = struct.unpack_from("<q", message, _field(message, table, 3))[0] if _field(message, table, 3) else 0
-        place = start + size + body
-        if body < 0 or len(message) < size or place > len(data):
-            raise ValueError("a message is longer than the body")
-        if kind in (DICTIONARY_BATCH, RECORD_BATCH):
-            batch = _follow(message, _field(message, table, 2))
-            if kind == DICTIONARY_BATCH:
-                batch = _follow(message, _field(message, batch, 1))
-            rows += _check_batch(message, batch, most_rows) if kind == RECORD_BATCH else 0
-            if kind == DICTIONARY_BATCH:
-                _check_batch(message, batch, most_rows)
-            if rows > most_rows:
-                raise RefusalError(413, f"the body holds more than {most_rows:,} rows. Send them in parts.")
+        rows += more
+        if rows > most_rows:
+            raise _too_many(most_rows)
     raise RefusalError(413, f"the body holds more than {MOST_MESSAGES:,} batches. Send larger ones.")
+
+
+def _check_file(data: bytes, most_rows: int) -> None:
+    """Go to the messages that the footer names, as the reader will."""
+    (size,) = struct.unpack_from("<I", data, len(data) - 10)
+    if not data.endswith(MAGIC[:6]) or size > len(data) - 10 - len(MAGIC):
+        raise ValueError("the file has no end")
+    footer = data[len(data) - 10 - size : len(data) - 10]
+    table, rows = _root(footer), 0
+    for number in (2, 3):  # the dictionaries, the batches of rows
+        place = _field(footer, table, number)
+        if not place:
+            continue
+        vector = _follow(footer, place)
+        (count,) = struct.unpack_from("<I", footer, vector)
+        if count > MOST_MESSAGES or vector + 4 + 24 * count > len(footer):
+            raise ValueError("the footer is shorter than it says")
+        for offset, _, _ in struct.iter_unpack("<qqq", footer[vector + 4 : vector + 4 + 24 * count]):
+            if not 0 <= offset < len(data):
+                raise ValueError("a message is not in the file")
+            rows += _check_message(data, offset, most_rows)[1]
+        if rows > most_rows:
+            raise _too_many(most_rows)
+
+
+def _check_message(data: bytes, place: int, most_rows: int) -> tuple[int, int]:
+    """Check one message: return where the next one begins, -1 at the end, and how many rows it holds."""
+    (size,) = struct.unpack_from("<I", data, place)
+    place += 4
+    if size == CONTINUATION:  # before Arrow 0.15 it was not there
+        (size,) = struct.unpack_from("<I", data, place)
+        place += 4
+    if size == 0:
+        return -1, 0
+    message = data[place : place + size]
+    table = _root(message)
+    kind_place, body_place = _field(message, table, 1), _field(message, table, 3)
+    kind = message[kind_place] if kind_place else 0
+    body = int(struct.unpack_from("<q", message, body_place)[0]) if body_place else 0
+    after = place + size + body
+    if body < 0 or len(message) < size or after > len(data):
+        raise ValueError("a message is longer than the body")
+    if kind not in (DICTIONARY_BATCH, RECORD_BATCH):
+        return after, 0
+    batch = _follow(message, _field(message, table, 2))
+    if kind == RECORD_BATCH:
+        return after, _check_batch(message, batch, most_rows)
+    _check_batch(message, _follow(message, _field(message, batch, 1)), most_rows)
+    return after, 0
+
+
+def _damaged() -> RefusalError:
+    return RefusalError(400, "the body is no Arrow IPC stream or file, or it is damaged.")
+
+
+def _too_many(most_rows: int) -> RefusalError:
+    return RefusalError(413, f"the body holds more than {most_rows:,} rows. Send them in parts.")
 
 
 def _check_batch(message: bytes, batch: int, most_rows: int) -> int:
@@ -93,7 +142,7 @@ def _check_batch(message: bytes, batch: int, most_rows: int) -> int:
     if min(lengths) < 0:
         raise ValueError("a length is negative")
     if max(lengths) > most_rows:
-        raise RefusalError(413, f"the body holds more than {most_rows:,} rows. Send them in parts.")
+        raise _too_many(most_rows)
     return rows
 
 

@@ -35,6 +35,8 @@ PENDING_ROWS = 2_000
 GROUPS = 8
 #: A share of no row counts as this much: its logarithm has to be finite.
 LEAST_SHARE = 1e-4
+#: Below so many rows, a PSI tells of chance.
+LEAST_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,12 @@ class Drift:
             found = {name: found[name] + seen if name in found else seen for name, seen in counts.items()}
         return found
 
-    def psi(self, column: Column, seen: Seen) -> float:
-        """Return the population stability index of a column."""
+    def psi(self, column: Column, seen: Seen) -> float | None:
+        """Return the population stability index of a column, None of too few rows."""
+        if seen.rows < LEAST_ROWS:
+            return None
         expected = np.maximum(expected_shares(column, self.schema.n_rows), LEAST_SHARE)
-        actual = np.maximum(seen.groups / max(seen.rows, 1), LEAST_SHARE)
+        actual = np.maximum(seen.groups / seen.rows, LEAST_SHARE)
         return float(((actual - expected) * np.log(actual / expected)).sum())
 
 

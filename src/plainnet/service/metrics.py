@@ -111,7 +111,8 @@ class _Cells(Collector):
                         cells = recent[column.name]
                         for share, family in shares.items():
                             family.add_metric([model, column.name], getattr(cells, share) / cells.rows)
-                        psi.add_metric([model, column.name], drift.psi(column, cells))
+                        if (index := drift.psi(column, cells)) is not None:
+                            psi.add_metric([model, column.name], index)
         yield from (missing, unseen, *shares.values(), psi)
 
 

@@ -206,26 +206,28 @@ class Intake:
         for column, each in zip(self.columns, self.types, strict=True):
             if problem := _strange_cell(column.name, each, number, row[column.name]):
                 return problem
-        for name in self.left_out & row.keys():
-            if isinstance(row[name], dict | list | float) and not _is_finite(row[name]):
-                return about("the cell has to be text, a number, true, false or null.", number, name)
-        return None
+        unread = (_strange_unread(name, number, row[name]) for name in self.left_out & row.keys())
+        return next(filter(None, unread), None)
 
     def _strange_columns(self, lists: dict[str, list[Any]]) -> RefusalError | None:
         if problem := self._strange_names(lists):
             return problem
         n_rows = len(lists[self.columns[0].name])
+        for name, cells in lists.items():
+            if len(cells) != n_rows:
+                first = self.columns[0].name
+                return about(f"it has {len(cells):,} cells, and {first!r} has {n_rows:,}.", None, name)
         for column, each in zip(self.columns, self.types, strict=True):
             cells = lists[column.name]
-            if len(cells) != n_rows:
-                return about(
-                    f"it has {len(cells):,} cells, and {self.columns[0].name!r} has {n_rows:,}.", None, column.name
-                )
             try:
                 msgspec.convert(cells, LISTS[each])
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, OverflowError):
                 problems = (_strange_cell(column.name, each, number, cell) for number, cell in enumerate(cells))
                 return next(filter(None, problems), RefusalError(422, f"column {column.name!r} does not fit."))
+        for name in self.left_out & lists.keys():
+            for number, cell in enumerate(lists[name]):
+                if problem := _strange_unread(name, number, cell):
+                    return problem
         return None
 
     def _strange_names(self, names: Iterable[str], row: int | None = None) -> RefusalError | None:
@@ -245,13 +247,20 @@ class Intake:
 def _strange_cell(name: str, each: str, row: int, cell: Any) -> RefusalError | None:
     if isinstance(cell, _Constant):
         return about(f"{cell.name} is no JSON number. Send null where a cell is missing.", row, name)
+    if isinstance(cell, float | int) and not _is_finite(cell):
+        return about("the number is too large.", row, name)
     try:
         msgspec.convert(cell, JSON_TYPES[each])
     except msgspec.ValidationError:
         return about(f"{short(cell)} is not {WORDS[each]}. A missing cell is null.", row, name)
-    if isinstance(cell, float | int) and not _is_finite(cell):
-        return about("the number is too large.", row, name)
     return None
+
+
+def _strange_unread(name: str, row: int, cell: Any) -> RefusalError | None:
+    """Check a cell of a column that is not read: it is a single value all the same."""
+    if isinstance(cell, str) or cell is None or _is_finite(cell):
+        return None
+    return about("the cell has to be text, a number, true, false or null.", row, name)
 
 
 def _is_finite(cell: Any) -> bool:

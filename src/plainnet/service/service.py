@@ -12,211 +12,27 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import polars as pl
 
 from plainnet.errors import SettingError
-from plainnet.service import openapi, protocol
-from plainnet.service.answers import ARROW_FILE, ARROW_STREAM, CSV, JSON, Answer, answer, media_type, written
-from plainnet.service.arrow import read_arrow
-from plainnet.service.batches import MOST_BATCH_ROWS, Batches, busy, too_late
+from plainnet.service import protocol
 from plainnet.service.guard import App, Receive, RefusalError, Scope, Send, allowed_hosts, guarded, is_local
-from plainnet.service.metrics import CONTENT_TYPE, Metrics, measured
+from plainnet.service.metrics import CONTENT_TYPE, measured
 from plainnet.service.models import Model, follow, read
-from plainnet.service.rows import Row
+from plainnet.service.requests import Handler, Limits, Reply, Service
 
 __all__ = ["Limits", "Service", "read_models", "serve", "service_of"]
 
-#: Bytes of JSON from which it is decoded in a thread.
-LARGE_BODY = 64 * 2**10
-#: Large requests that wait or are being predicted; a further one is sent away.
-MOST_BULK = 16
-#: Bodies in memory at once, in units of the largest that is taken.
-MOST_BODIES = 8
 #: Paths that tell nothing, and need no token.
 OPEN_PATHS = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.js", "/docs.css")
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may be.
-
-    Attributes:
-        body_bytes: of its body.
-        rows: of its table.
-        seconds: until its answer, beside those for its body to arrive.
-        body_seconds: until its body is there.
-    """
-
-    body_bytes: int = 16 * 2**20
-    rows: int = 100_000
-    seconds: float = 30.0
-    body_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("body_bytes", "rows", "seconds", "body_seconds"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"the limit {name} is {getattr(self, name)}, and has to be above 0.")
-
-
-class Reply(NamedTuple):
-    """An answer over HTTP."""
-
-    body: bytes
-    media: str = JSON
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-Handler = Callable[[Scope, Receive], Awaitable[Reply]]
-
-
-@dataclass
-class Service:
-    """The models that are served, and what waits for them.
-
-    Attributes:
-        models: by name; the values are replaced when their files change.
-        limits: of a request.
-        needs_token: whether the guard asks for one.
-        metrics: what is measured.
-    """
-
-    models: MutableMapping[str, Model]
-    limits: Limits
-    needs_token: bool = False
-    metrics: Metrics = field(default_factory=Metrics)
-    batches: Batches[Model] = field(init=False)
-    _bulk: ThreadPoolExecutor = field(init=False)
-    _n_bulk: int = 0
-    _body_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        # A thread for small requests and one for large ones: a table of 100 000 rows is not waited for by a single row.
-        few = ThreadPoolExecutor(1, thread_name_prefix="few-rows")
-        self._bulk = ThreadPoolExecutor(1, thread_name_prefix="many-rows")
-        self.batches = Batches(self._predict_rows, few, self.limits.seconds)
-        for name, model in self.models.items():
-            self.metrics.begin(name, model.estimator.schema_)
-
-    def _predict_rows(self, model: Model, rows: Sequence[Row]) -> Answer:
-        self.metrics.batch_rows.observe(len(rows))
-        return self._predict_table(model, model.intake.table_of(rows))
-
-    def _predict_table(self, model: Model, table: pl.DataFrame) -> Answer:
-        found = answer(model.estimator, table)
-        self.metrics.predicted(model.name, model.estimator.schema_, table)
-        return found
-
-    async def predict(self, name: str, scope: Scope, receive: Receive) -> Reply:
-        """Answer a table in any of the forms."""
-        model = self.models[name]
-        content_type = accept = ""
-        for key, value in scope["headers"]:
-            if key == b"content-type":
-                content_type = value.decode("latin-1").partition(";")[0].strip().lower()
-            elif key == b"accept":
-                accept = value.decode("latin-1")
-        media = media_type(accept)
-        async with self._body(receive) as body:
-            if content_type in (JSON, "") and len(body) <= LARGE_BODY:
-                rows = model.intake.rows_of_json(body)
-                if len(rows) <= MOST_BATCH_ROWS:
-                    return Reply(written(await self.batches.ask(model, rows), media), media)
-                return Reply(
-                    await self._in_bulk(lambda: self._written(model, model.intake.table_of(rows), media)), media
-                )
-            if content_type not in READERS:
-                raise RefusalError(415, f"the body is {content_type!r:.80}. Send {', '.join(filter(None, READERS))}.")
-            table_of = READERS[content_type]
-            return Reply(await self._in_bulk(lambda: self._written(model, table_of(model, body), media)), media)
-
-    def _written(self, model: Model, table: pl.DataFrame, media: str) -> bytes:
-        return written(self._predict_table(model, table), media)
-
-    async def infer(self, name: str, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002 - a handler takes both
-        """Answer a request of the Open Inference Protocol."""
-        model = self.models[name]
-
-        def work(body: bytes) -> bytes:
-            request, lists = protocol.lists_of(model, body)
-            found = self._predict_table(model, model.intake.table_of_lists(lists))
-            return _encode(protocol.infer_response(model, request, found))
-
-        async with self._body(receive) as body:
-            return Reply(await self._in_bulk(lambda: work(body)))
-
-    async def _in_bulk(self, work: Callable[[], bytes]) -> bytes:
-        """Do something in the thread for large requests."""
-        if self._n_bulk >= MOST_BULK:
-            raise busy()
-        self._n_bulk += 1
-        task = asyncio.get_running_loop().run_in_executor(self._bulk, work)
-        task.add_done_callback(self._bulk_done)  # also where its client has gone: the thread is busy until then
-        try:
-            return await asyncio.wait_for(task, self.limits.seconds)
-        except TimeoutError:
-            raise too_late(self.limits.seconds) from None
-
-    def _bulk_done(self, _: asyncio.Future[bytes]) -> None:
-        self._n_bulk -= 1
-
-    @asynccontextmanager
-    async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
-        """Read the body, and hold it: what all requests hold together is limited."""
-        parts, size = [], 0
-        try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RefusalError(400, "the connection ended before the body did.")
-                part = message.get("body", b"")
-                parts.append(part)
-                size += len(part)
-                self._body_bytes += len(part)
-                if self._body_bytes > MOST_BODIES * self.limits.body_bytes:
-                    raise busy()
-                if not message.get("more_body", False):
-                    break
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
-        finally:
-            self._body_bytes -= size
-
-    def description(self) -> bytes:
-        """Return the OpenAPI document."""
-        found = openapi.describe(self.models, needs_token=self.needs_token, most_rows=self.limits.rows)
-        return _encode(found)
-
-    def replaced(self, name: str, model: Model | None) -> None:
-        """Note that a model's file was read anew, or, with None, could not be."""
-        self.metrics.reloads.labels(name, "failed" if model is None else "replaced").inc()
-        if model is not None:
-            self.metrics.begin(name, model.estimator.schema_)
-
-    def close(self) -> None:
-        """End the threads, after what they do."""
-        self.batches.pool.shutdown()
-        self._bulk.shutdown()
-
-
-#: How a body becomes a table, by its media type.
-READERS: dict[str, Callable[[Model, bytes], pl.DataFrame]] = {
-    "": lambda model, body: model.intake.table_of(model.intake.rows_of_json(body)),
-    JSON: lambda model, body: model.intake.table_of(model.intake.rows_of_json(body)),
-    CSV: lambda model, body: model.intake.table_of_csv(body),
-    ARROW_STREAM: lambda model, body: model.intake.checked(read_arrow(body, model.intake.most_rows)),
-    ARROW_FILE: lambda model, body: model.intake.checked(read_arrow(body, model.intake.most_rows)),
-}
 
 
 def _routes(service: Service) -> dict[str, dict[str, Handler]]:
