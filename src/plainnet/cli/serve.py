@@ -14,7 +14,7 @@ def serve(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN…", help="Run folders, or model files; /predict asks the first.", show_default=False
+            metavar="RUN", help="Run folders, or model files; /predict asks the first.", show_default=False
         ),
     ] = None,
     model: Annotated[
