@@ -14,4 +14,7 @@ model = joblib.load(os.environ["PEER_MODEL"])
 def predict(rows: list[dict[str, float | str | None]]) -> dict[str, list]:
     """Answer rows with classes and probabilities."""
     probabilities = model.predict_proba(pl.DataFrame(rows).to_pandas())
-    return {"predictions": model.classes_[probabilities.argmax(axis=1)].tolist(), "probabilities": probabilities.tolist()}
+    return {
+        "predictions": model.classes_[probabilities.argmax(axis=1)].tolist(),
+        "probabilities": probabilities.tolist(),
+    }

@@ -33,10 +33,12 @@ class Connection(asyncio.Protocol):
         self.buffer, self.number = bytearray(), 0
 
     def connection_made(self, transport):
+        """Send the first request."""
         self.transport = transport
         self.send()
 
     def send(self):
+        """Send the next request, or end."""
         if not self.left[0]:
             self.transport.close()
             self.done.set_result(None)
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(self.bodies[self.left[0] % len(self.bodies)])
 
     def data_received(self, data):
+        """Note the time of a whole answer, and send the next request."""
         self.buffer += data
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -122,8 +125,20 @@ def peer(folder, table, port):
     )
     model = make_pipeline(encode, MLPClassifier(max_iter=3)).fit(frame.drop(columns="income"), frame["income"])
     joblib.dump(model, folder / "peer.joblib")
-    command = [sys.executable, "-m", "uvicorn", "peer:app", "--app-dir", str(HERE), "--port", str(port), "--no-access-log"]
-    process = subprocess.Popen(command, env=os.environ | {"PEER_MODEL": str(folder / "peer.joblib")}, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "peer:app",
+        "--app-dir",
+        str(HERE),
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PEER_MODEL": str(folder / "peer.joblib")}, stderr=subprocess.DEVNULL
+    )
     time.sleep(15)
     return process
 
@@ -153,9 +168,7 @@ def main():
             many.write_ipc_stream(buffer)
             body = request(port, "application/vnd.apache.arrow.stream", buffer.getvalue())
             bulk = measure(port, [body], 20, connections=1)
-            results["Arrow"] = bulk | {"rows_per_second": bulk["requests_per_second"] * arguments.bulk_rows}
-            seconds = bulk["p50_ms"] / 1000
-            results["Arrow"]["rows_per_second"] = round(arguments.bulk_rows / seconds)
+            results["Arrow"] = bulk | {"rows_per_second": round(arguments.bulk_rows / bulk["p50_ms"] * 1000)}
             if arguments.memory_requests:
                 before = memory(process.pid)
                 asyncio.run(load(port, singles, arguments.memory_requests, CONNECTIONS))

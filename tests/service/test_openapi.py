@@ -46,7 +46,9 @@ def test_the_service_does_what_its_description_says(api, mode):
         strategy = operation.as_strategy(generation_mode=mode)
 
         @given(case=strategy)
-        @settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        )
         def check(case):
             asked.add(case.operation.label)
             case.call_and_validate(excluded_checks=[] if says_all(case) else [positive_data_acceptance])
@@ -61,7 +63,9 @@ def test_the_description_names_every_column(ask):
     row = document["components"]["schemas"]["rich.Row"]
     assert row["required"] == ["age", "town", "member", "joined"]
     assert row["properties"]["age"]["type"] == ["number", "null"]
-    assert "18 … 79 in the training rows. Missing in 28 of the training rows." in row["properties"]["age"]["description"]
+    assert (
+        "18 … 79 in the training rows. Missing in 28 of the training rows." in row["properties"]["age"]["description"]
+    )
     assert "One of: " in row["properties"]["town"]["description"]
     example = document["paths"]["/predict"]["post"]["requestBody"]["content"][MEDIA]["example"]
     assert ask.predict(example).status_code == 200

@@ -95,6 +95,26 @@ def test_slow_and_broken_clients_do_not_stop_the_others(server):
     assert ask(port)[0] == 200
 
 
+def test_the_page_predicts(server):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium")
+    _, port, _ = server
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page, troubles = browser.new_page(), []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.goto(f"http://127.0.0.1:{port}/docs")
+        page.click("section button")
+        page.wait_for_selector("section pre:has-text('predictions')")
+        assert page.inner_text("section pre >> nth=0").startswith("200")
+        assert "town" in page.inner_text("section table")
+        assert f"curl http://127.0.0.1:{port}/models/rich/predict" in page.inner_text("section pre >> nth=1")
+        browser.close()
+    assert troubles == []
+
+
 def test_a_model_is_replaced_under_load_without_a_failed_request(server, paths):
     process, port, path = server
     statuses, ends = [], threading.Event()

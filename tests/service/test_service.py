@@ -204,6 +204,32 @@ def test_infinity_and_a_bad_csv_are_refused(ask):
         assert ask("POST", "/predict", content=body, headers={"content-type": "text/csv"}).status_code == 422
 
 
+def test_hostile_bodies_are_refused_soon(ask):
+    csv = {"content-type": "text/csv"}
+    for body in (
+        b"," * 2_000_000,
+        b"a" + b";" * 2_000_000 + b"\n1",
+        b'"\n"' * 500_000,
+        b"a\n" * 200_000,
+        b"\n" * 1_000_000,
+    ):
+        assert ask("POST", "/predict", content=body, headers=csv).status_code in (413, 422)
+    names = {f"towm{k}": 1 for k in range(100_000)}
+    for body in ([names], {"columns": {name: [1] for name in names}}, names):
+        reply = ask.predict(body)
+        assert (reply.status_code, reply.json()["column"]) == (422, "age")
+
+
+def test_few_and_many_rows_at_once_do_not_disturb_each_other(ask):
+    csv = {"content": written(TABLE, "text/csv"), "headers": {"content-type": "text/csv"}}
+    whole = ask("POST", "/predict", **csv).json()["probabilities"]
+    singles = [("POST", "/predict", {"json": row}) for row in TABLE.head(40).to_dicts()]
+    replies = ask.all([("POST", "/predict", csv), *singles, ("POST", "/predict", csv)])
+    assert replies[0].json()["probabilities"] == replies[-1].json()["probabilities"] == whole
+    found = [reply.json()["probabilities"][0] for reply in replies[1:-1]]
+    assert np.allclose(found, whole[:40], atol=1e-6)
+
+
 def test_the_token_guards_everything_but_health_and_the_page(make):
     ask = make(token="secret")
     assert ask.predict(rows_of(1)).status_code == 401

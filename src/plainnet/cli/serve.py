@@ -13,9 +13,7 @@ __all__ = ["serve"]
 def serve(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="RUN", help="Run folders, or model files; /predict asks the first.", show_default=False
-        ),
+        typer.Argument(metavar="RUN", help="Run folders, or model files; /predict asks the first.", show_default=False),
     ] = None,
     model: Annotated[
         list[str] | None,

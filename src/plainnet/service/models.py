@@ -75,7 +75,7 @@ def name_models(runs: Iterable[Path], named: Iterable[str] = ()) -> dict[str, Pa
 
 
 def _name_of(path: Path) -> str:
-    path = path.resolve()
+    path = path.absolute()  # not where a link leads to: the link is what stays when it is switched to another run
     return (
         path.parent.name
         if path.name == "model.safetensors"

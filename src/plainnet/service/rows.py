@@ -30,6 +30,11 @@ __all__ = ["Intake", "Row"]
 #: The cells of one row, in the order of the model's columns.
 Row = tuple[Any, ...]
 
+#: Names that are compared for a suggestion: each takes microseconds.
+MOST_COMPARED = 100
+#: Delimiters in a line of CSV beyond those of the schema's columns: each may become a column, which takes a kilobyte.
+MOST_DELIMITERS = 1000
+
 LISTS = {name: types.GenericAlias(list, (each,)) for name, each in JSON_TYPES.items()}
 
 #: The beginning of ``{"rows": [`` and ``{"columns": {``: a row's cells are never an array or an object.
@@ -145,6 +150,11 @@ class Intake:
         Raises:
             RefusalError: as ``rows_of_json``.
         """
+        most = MOST_DELIMITERS + 2 * (len(self.columns) + len(self.left_out))
+        if any(line.count(mark) > most for line in body.splitlines() for mark in (b",", b";", b"\t", b"|")):
+            raise RefusalError(
+                422, f"a line holds more than {most:,} delimiters, and the model has {len(self.columns):,} columns."
+            )
         try:
             table = read_text(body, "the body")
         except TableError as error:
@@ -232,14 +242,15 @@ class Intake:
 
     def _strange_names(self, names: Iterable[str], row: int | None = None) -> RefusalError | None:
         """Say which column is missing or none of the model's."""
-        names = list(names)
-        known = [column.name for column in self.columns]
-        unknown = [name for name in names if name not in known and name not in self.left_out]
-        if missing := [name for name in known if name not in names]:
-            near = did_you_mean(missing[0], unknown)
+        given = dict.fromkeys(names)
+        known = dict.fromkeys(column.name for column in self.columns)
+        unknown = [name for name in given if name not in known and name not in self.left_out]
+        missing = [name for name in known if name not in given]
+        if missing:
+            near = did_you_mean(missing[0], unknown[:MOST_COMPARED])
             return about(f"the column is missing{near}. Send null where a cell is.", row, missing[0])
         if unknown:
-            near = did_you_mean(unknown[0], [name for name in known if name not in names] or known)
+            near = did_you_mean(unknown[0], list(known)[:MOST_COMPARED])
             return about(f"the model has no such column{near}.", row, unknown[0])
         return None
 
