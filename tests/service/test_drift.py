@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from plainnet.service.drift import Drift, count_cells, expected_shares
+from plainnet.service.rows import Intake
 from plainnet.tables.schema import Schema
 
 
@@ -22,8 +23,26 @@ def table():
     ).with_columns(pl.when(pl.int_range(4000) % 10 == 0).then(None).otherwise(pl.col("town")).alias("town"))
 
 
+def drift_of(table):
+    schema = Schema.learn(table)
+    return Drift(schema, Intake.of(schema, 10_000).table_of)
+
+
+def test_rows_are_counted_as_their_table_is(table):
+    one, other = drift_of(table), drift_of(table)
+    one.add(table)
+    one.add(table.head(5))
+    other.add(table.with_columns(pl.col("day").cast(pl.Datetime)).rows())
+    other.add(table.head(5))
+    one.count()
+    other.count()
+    for name, seen in one.totals.items():
+        assert np.array_equal(seen.groups, other.totals[name].groups), name
+        assert seen.rows == 4005
+
+
 def test_the_training_rows_do_not_drift_from_themselves(table):
-    drift = Drift(Schema.learn(table))
+    drift = drift_of(table)
     drift.add(table)
     drift.count()
     for column in drift.schema.used:
@@ -43,7 +62,7 @@ def test_the_groups_of_a_number_hold_the_same_share_where_the_schema_knows_it(ta
 
 
 def test_a_shift_is_seen_and_is_what_the_formula_says(table):
-    drift = Drift(Schema.learn(table))
+    drift = drift_of(table)
     moved = table.head(1000).with_columns(
         pl.col("smooth") + 1, pl.lit("Atlantis").alias("town"), pl.col("day").dt.offset_by("20y")
     )
@@ -63,7 +82,7 @@ def test_a_shift_is_seen_and_is_what_the_formula_says(table):
 
 
 def test_the_window_forgets_and_the_totals_do_not(table):
-    drift = Drift(Schema.learn(table))
+    drift = drift_of(table)
     drift.add(table.with_columns(pl.lit("Atlantis").alias("town")))
     for _ in range(4):
         drift.add(table)

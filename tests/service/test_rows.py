@@ -10,6 +10,8 @@ import plainnet
 from plainnet.service.cells import example_row
 from plainnet.service.guard import RefusalError
 from plainnet.service.rows import Intake
+from plainnet.tables.read import read_table
+from plainnet.tables.rows import RowEncoder
 from plainnet.tables.schema import Schema
 from tests.helpers import people
 from tests.service.conftest import rows_of
@@ -147,6 +149,11 @@ def test_every_kind_of_column_is_read_as_it_was_fitted():
 
     assert np.array_equal(encode(schema, read)[0], encode(schema, table)[0])
     assert np.array_equal(encode(schema, intake.checked(table))[0], encode(schema, table)[0])
+    few = intake.cells_of(intake.rows_of_json(json.dumps(rows).encode()))
+    assert np.array_equal(encode(schema, read_table(few))[0], encode(schema, table)[0])
+    known = table.with_columns(code=2.0)  # levels with decimals are left to polars
+    known_rows = intake.rows_of_json(json.dumps([row | {"code": 2} for row in rows]).encode())
+    assert np.array_equal(RowEncoder(schema).encode(intake.cells_of(known_rows))[0], encode(schema, known)[0])
     zoned = [rows[0] | {"when": "2024-01-01T12:00:00+02:00"}, rows[0] | {"when": "2024-01-01"}]
     assert [str(each[4]) for each in intake.rows_of_json(json.dumps(zoned).encode())] == [
         "2024-01-01 10:00:00",

@@ -95,7 +95,7 @@ def test_requests_that_come_together_are_predicted_together_and_scattered_in_ord
     whole = front.answer
 
     def slow(estimator, table):
-        sizes.append(table.height)
+        sizes.append(len(table["age"]))
         if len(sizes) == 1:
             began.wait(0.2)  # so that the others wait meanwhile
         return whole(estimator, table)
@@ -113,7 +113,7 @@ def test_one_requests_trouble_is_not_the_others(ask, monkeypatch):
     whole = front.answer
 
     def picky(estimator, table):
-        if (table["age"] == 77).any():
+        if 77 in list(table["age"]):
             raise RuntimeError("no")
         return whole(estimator, table)
 

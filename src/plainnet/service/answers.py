@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +57,8 @@ def facts_of(estimator: Estimator) -> dict[str, list[Any]]:
     return {"quantiles": list(quantiles)} if quantiles else {}
 
 
-def answer(estimator: Estimator, table: pl.DataFrame) -> Answer:
-    """Predict a table of the model's columns: the only place where the service asks a model."""
+def answer(estimator: Estimator, table: pl.DataFrame | Mapping[str, Sequence[Any]]) -> Answer:
+    """Predict a table of the model's columns, or few rows as a dict of columns: the only place where the service asks a model."""
     if not isinstance(estimator, NetClassifier):
         return Answer(_finite(estimator.predict(table)).tolist(), None, facts_of(estimator))
     probabilities = _finite(estimator.predict_proba(table))

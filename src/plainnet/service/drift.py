@@ -16,12 +16,14 @@ Rules of thumb for the PSI, from credit scoring (Siddiqi, Credit Risk Scorecards
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from plainnet.service.rows import Row
 from plainnet.tables.bins import MOST_BINS
 from plainnet.tables.dates import date_parts
 from plainnet.tables.schema import Column, Schema, Spread, level_strings
@@ -67,27 +69,38 @@ class Seen:
 
 @dataclass
 class Drift:
-    """Counts the rows of one model; used by one thread at a time."""
+    """Counts the rows of one model; used by one thread at a time.
+
+    Attributes:
+        schema: of the model.
+        table_of: makes a table of rows.
+        totals: of all rows that were counted, by column.
+    """
 
     schema: Schema
+    table_of: Callable[[Sequence[Row]], pl.DataFrame]
     totals: dict[str, Seen] = field(default_factory=dict)
-    _pending: list[pl.DataFrame] = field(default_factory=list)
-    _pending_rows: int = 0
+    _rows: list[Row] = field(default_factory=list)
+    _tables: list[pl.DataFrame] = field(default_factory=list)
+    _pending: int = 0
     _window: deque[dict[str, Seen]] = field(default_factory=deque)
 
-    def add(self, table: pl.DataFrame) -> None:
-        """Keep a table until there are enough rows to be counted at once."""
-        self._pending.append(table)
-        self._pending_rows += table.height
-        if self._pending_rows >= PENDING_ROWS:
+    def add(self, rows: Sequence[Row] | pl.DataFrame) -> None:
+        """Keep rows until there are enough to be counted at once."""
+        if isinstance(rows, pl.DataFrame):
+            self._tables.append(rows)
+        else:
+            self._rows += rows
+        self._pending += len(rows)
+        if self._pending >= PENDING_ROWS:
             self.count()
 
     def count(self) -> None:
         """Count what is kept, and forget the rows."""
         if not self._pending:
             return
-        table = pl.concat(self._pending)
-        self._pending, self._pending_rows = [], 0
+        table = pl.concat([*self._tables, *([self.table_of(self._rows)] if self._rows else [])])
+        self._tables, self._rows, self._pending = [], [], 0
         counts = {column.name: count_cells(column, table[column.name]) for column in self.schema.used}
         for name, seen in counts.items():
             self.totals[name] = self.totals[name] + seen if name in self.totals else seen

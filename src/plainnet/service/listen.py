@@ -19,6 +19,8 @@ __all__ = ["listen", "run", "server_of"]
 
 #: Seconds in which the headers of a request have to be complete.
 HEADER_SECONDS = 10.0
+#: Bytes of them.
+MOST_HEADER_BYTES = 64 * 2**10
 #: Connections at once, idle ones included; uvicorn answers 503 beyond them.
 MOST_CONNECTIONS = 1000
 #: Seconds that a connection may idle between two requests.
@@ -113,9 +115,10 @@ def _patient_protocol() -> type[asyncio.Protocol]:
         from uvicorn.protocols.http.h11_impl import H11Protocol as Base
 
     class Patient(Base):  # type: ignore[misc]
-        """uvicorn has no time limit until a request's headers are complete: connections could be held for nothing."""
+        """uvicorn has no limit until a request's headers are complete: connections and memory could be held for nothing."""
 
         _too_late: asyncio.TimerHandle | None = None
+        _n_bytes = 0
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
@@ -125,11 +128,15 @@ def _patient_protocol() -> type[asyncio.Protocol]:
             before = self.cycle
             super().data_received(data)
             is_waiting = self.cycle is before and (before is None or before.response_complete)
-            if is_waiting and self._too_late is None:  # a part of the next request's headers
-                self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
-            elif not is_waiting and self._too_late is not None:
+            if is_waiting:  # a part of the next request's headers
+                self._n_bytes += len(data)
+                if self._n_bytes > MOST_HEADER_BYTES:
+                    self.transport.close()
+                elif self._too_late is None:
+                    self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+            elif self._too_late is not None:
                 self._too_late.cancel()
-                self._too_late = None
+                self._too_late, self._n_bytes = None, 0
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)

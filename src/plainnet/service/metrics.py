@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from plainnet.service.drift import Drift
 from plainnet.service.guard import App, Receive, Scope, Send
-from plainnet.tables.schema import Schema
+from plainnet.service.models import Model
+from plainnet.service.rows import Row
 
 __all__ = ["CONTENT_TYPE", "Metrics", "measured"]
 
@@ -60,19 +61,19 @@ class Metrics:
         self._lock = threading.Lock()
         self.registry.register(_Cells(self.drifts, self._lock))
 
-    def begin(self, model: str, schema: Schema) -> None:
+    def begin(self, model: Model) -> None:
         """Count a model's rows against its schema, from now on."""
         with self._lock:
-            self.drifts[model] = Drift(schema)
-        self.loaded.labels(model).set_to_current_time()
+            self.drifts[model.name] = Drift(model.estimator.schema_, model.intake.table_of)
+        self.loaded.labels(model.name).set_to_current_time()
 
-    def predicted(self, model: str, schema: Schema, table: pl.DataFrame) -> None:
-        """Count the rows of a prediction; a schema that is no longer the model's is passed over."""
-        self.rows.labels(model).inc(table.height)
+    def predicted(self, model: Model, rows: Sequence[Row] | pl.DataFrame) -> None:
+        """Count the rows of a prediction; those of a model that was replaced meanwhile are not looked at."""
+        self.rows.labels(model.name).inc(len(rows))
         with self._lock:
-            drift = self.drifts.get(model)
-            if drift is not None and drift.schema is schema:
-                drift.add(table.head(MOST_LOOKED_AT))
+            drift = self.drifts.get(model.name)
+            if drift is not None and drift.schema is model.estimator.schema_:
+                drift.add(rows[:MOST_LOOKED_AT])
 
     def page(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -96,16 +96,18 @@ class Service:
         few = ThreadPoolExecutor(1, thread_name_prefix="few-rows")
         self._bulk = ThreadPoolExecutor(1, thread_name_prefix="many-rows")
         self.batches = Batches(self._predict_rows, few, self.limits.seconds)
-        for name, model in self.models.items():
-            self.metrics.begin(name, model.estimator.schema_)
+        for model in self.models.values():
+            self.metrics.begin(model)
 
     def _predict_rows(self, model: Model, rows: Sequence[Row]) -> Answer:
         self.metrics.batch_rows.observe(len(rows))
-        return self._predict_table(model, model.intake.table_of(rows))
+        found = answer(model.estimator, model.intake.cells_of(rows))
+        self.metrics.predicted(model, rows)
+        return found
 
     def _predict_table(self, model: Model, table: pl.DataFrame) -> Answer:
         found = answer(model.estimator, table)
-        self.metrics.predicted(model.name, model.estimator.schema_, table)
+        self.metrics.predicted(model, table)
         return found
 
     async def predict(self, name: str, scope: Scope, receive: Receive) -> Reply:
@@ -191,7 +193,7 @@ class Service:
         """Note that a model's file was read anew, or, with None, could not be."""
         self.metrics.reloads.labels(name, "failed" if model is None else "replaced").inc()
         if model is not None:
-            self.metrics.begin(name, model.estimator.schema_)
+            self.metrics.begin(model)
 
     def close(self) -> None:
         """End the threads, after what they do."""

@@ -21,6 +21,7 @@ from plainnet.errors import TableError
 from plainnet.service.cells import JSON_TYPES, POLARS_TYPES, WORDS, about, cell_type, checked, read_dates, short
 from plainnet.service.guard import RefusalError
 from plainnet.tables.frames import plain_types
+from plainnet.tables.rows import MOST_CELLS
 from plainnet.tables.schema import Column, Schema
 from plainnet.tables.text import read_text
 from plainnet.tables.wording import did_you_mean
@@ -130,6 +131,13 @@ class Intake:
                 for column, each, values in zip(self.columns, self.types, cells, strict=True)
             ]
         )
+
+    def cells_of(self, rows: Sequence[Row]) -> pl.DataFrame | dict[str, list[Any]]:
+        """Return rows as the estimators read them soonest: few as a dict of columns, more as a table."""
+        if len(rows) * len(self.columns) > MOST_CELLS:
+            return self.table_of(rows)
+        names = (column.name for column in self.columns)
+        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
     def table_of_lists(self, lists: dict[str, list[Any]]) -> pl.DataFrame:
         """Check columns that were decoded already, each a list of cells, and return them as a table.
