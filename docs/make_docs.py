@@ -19,6 +19,7 @@ VERBS = (
     "plot",
     "report",
     "export",
+    "serve",
     "runs",
     "track",
     "tutorial",

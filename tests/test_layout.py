@@ -23,6 +23,7 @@ STAGES = (
     "evaluation",
     "export",
     "runs",
+    "service",
     "cli",
     "__main__",
 )

@@ -27,6 +27,7 @@ VERBS = (
     "plot",
     "report",
     "export",
+    "serve",
     "runs",
     "track",
     "tutorial",

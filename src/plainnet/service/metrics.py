@@ -1,0 +1,147 @@
+"""What is measured of the service, as Prometheus reads it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import polars as pl
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from plainnet.service.drift import Drift
+from plainnet.service.guard import App, Receive, Scope, Send
+from plainnet.service.models import Model
+from plainnet.service.rows import Row
+
+__all__ = ["CONTENT_TYPE", "Metrics", "measured"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Seconds.
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+#: Of a table of one request, so many rows at most are looked at for drift: the rest tells little more.
+MOST_LOOKED_AT = 10_000
+
+
+class Metrics:
+    """The counters of one service, and what its rows look like."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "plainnet_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "plainnet_request_seconds",
+            "Seconds from the headers to the end of the answer.",
+            ["route"],
+            buckets=LATENCIES,
+            registry=self.registry,
+        )
+        self.rows = Counter("plainnet_rows", "Rows predicted.", ["model"], registry=self.registry)
+        self.batch_rows = Histogram(
+            "plainnet_batch_rows",
+            "Rows that were predicted together, of small requests.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "plainnet_model_reloads", "Model files that were read anew.", ["model", "result"], registry=self.registry
+        )
+        self.loaded = Gauge(
+            "plainnet_model_loaded_timestamp_seconds",
+            "When the model in use was read.",
+            ["model"],
+            registry=self.registry,
+        )
+        self.drifts: MutableMapping[str, Drift] = {}
+        self._lock = threading.Lock()
+        self.registry.register(_Cells(self.drifts, self._lock))
+
+    def begin(self, model: Model) -> None:
+        """Count a model's rows against its schema, from now on."""
+        with self._lock:
+            self.drifts[model.name] = Drift(model.estimator.schema_, model.intake.table_of)
+        self.loaded.labels(model.name).set_to_current_time()
+
+    def predicted(self, model: Model, rows: Sequence[Row] | pl.DataFrame) -> None:
+        """Count the rows of a prediction; those of a model that was replaced meanwhile are not looked at."""
+        self.rows.labels(model.name).inc(len(rows))
+        with self._lock:
+            drift = self.drifts.get(model.name)
+            if drift is not None and drift.schema is model.estimator.schema_:
+                drift.add(rows[:MOST_LOOKED_AT])
+
+    def page(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Cells(Collector):
+    """What is known of the cells, counted when it is asked for."""
+
+    def __init__(self, drifts: Mapping[str, Drift], lock: threading.Lock) -> None:
+        self.drifts = drifts
+        self.lock = lock
+
+    def collect(self) -> Iterator[Any]:
+        labels = ["model", "column"]
+        missing = CounterMetricFamily("plainnet_missing_cells", "Cells without a value.", labels=labels)
+        unseen = CounterMetricFamily("plainnet_unseen_cells", "Cells with a level no training row had.", labels=labels)
+        shares = {
+            name: GaugeMetricFamily(f"plainnet_column_{name}_share", f"Share of the last rows {text}.", labels=labels)
+            for name, text in (
+                ("missing", "without a value"),
+                ("unseen", "with a level no training row had"),
+                ("beyond", "beyond the training rows' range"),
+            )
+        }
+        psi = GaugeMetricFamily("plainnet_column_psi", "Population stability index of the last rows.", labels=labels)
+        with self.lock:
+            for model, drift in self.drifts.items():
+                drift.count()
+                for name, seen in drift.totals.items():
+                    missing.add_metric([model, name], seen.missing)
+                    unseen.add_metric([model, name], seen.unseen)
+                recent = drift.recent()
+                for column in drift.schema.used:
+                    if column.name in recent:
+                        cells = recent[column.name]
+                        for share, family in shares.items():
+                            family.add_metric([model, column.name], getattr(cells, share) / cells.rows)
+                        if (index := drift.psi(column, cells)) is not None:
+                            psi.add_metric([model, column.name], index)
+        yield from (missing, unseen, *shares.values(), psi)
+
+
+def measured(app: App, metrics: Metrics, routes: Mapping[str, Any]) -> App:
+    """Count each request by its route and the status of its answer; a path that is no route is 'other'."""
+    counters: dict[tuple[str, int], Counter] = {}
+    clocks: dict[str, Histogram] = {}
+
+    async def app_with_clock(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def send_and_look(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, send_and_look)
+        finally:
+            route = scope["path"] if scope["path"] in routes else "other"
+            if (route, status) not in counters:
+                counters[route, status] = metrics.requests.labels(route, str(status))
+                clocks[route] = metrics.seconds.labels(route)
+            counters[route, status].inc()
+            clocks[route].observe(time.perf_counter() - began)
+
+    return app_with_clock

@@ -1,0 +1,235 @@
+"""The OpenAPI description of the service, made from the models' columns: what a client has to send, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plainnet.service import protocol
+from plainnet.service.answers import ARROW_FILE, ARROW_STREAM, CSV, JSON, facts_of
+from plainnet.service.cells import MOST_TEXT, cell_type, example_cell, example_row
+from plainnet.service.models import Model
+from plainnet.tables.schema import Column
+
+__all__ = ["describe"]
+
+LARGEST = 1.7976931348623157e308
+JSON_SCHEMAS: dict[str, dict[str, Any]] = {
+    "number": {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST},
+    "whole": {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1},
+    "text": {"type": ["string", "null"], "maxLength": MOST_TEXT},
+    "flag": {"type": ["boolean", "null"]},
+    "date": {"type": ["string", "null"], "maxLength": 64},
+}
+REFUSED = {
+    400: "Not readable.",
+    401: "The token is missing or wrong.",
+    403: "Another origin.",
+    406: "No such form.",
+    408: "The body took too long.",
+    413: "Too large.",
+    415: "No such form of a body, or packed.",
+    421: "Another host.",
+    422: "Does not fit the columns; `row` counts from 0.",
+    500: "A bug.",
+    503: "Busy.",
+}
+
+
+def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document.
+
+    Args:
+        models: by name; the first is the one that /predict asks.
+        needs_token: whether a bearer token is asked for.
+        most_rows: of a request.
+    """
+    schemas: dict[str, Any] = {"Error": ERROR}
+    paths: dict[str, Any] = {}
+    for number, (name, model) in enumerate(models.items()):
+        schemas |= _schemas(f"{name}", model, most_rows)
+        paths[f"/models/{name}/predict"] = {"post": _predict(name, model, f"predict_{name}")}
+        if number == 0:
+            paths["/predict"] = {"post": _predict(name, model, "predict")}
+        paths |= _protocol_paths(name)
+    paths |= {
+        "/health": {"get": _get("health", "Whether the service answers.", {"type": "object"})},
+        "/v2": {"get": _get("v2", "The Open Inference Protocol: the server.", {"type": "object"})},
+        "/v2/health/live": {"get": _get("live", "Whether it lives.", {"type": "object"})},
+        "/v2/health/ready": {"get": _get("ready", "Whether it is ready.", {"type": "object"})},
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "What Prometheus reads.",
+                "responses": {
+                    "200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+                }
+                | _refused(),
+            }
+        },
+    }
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "plainnet",
+            "version": "1",
+            "description": "Predictions of plain networks for rows of a table.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": schemas},
+    }
+    if needs_token:
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+    return document
+
+
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "row": {"type": "integer", "description": "Which row, from 0."},
+        "column": {"type": "string"},
+    },
+}
+
+
+def _refused() -> dict[str, Any]:
+    content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {str(status): {"description": text, "content": content} for status, text in REFUSED.items()}
+
+
+def _get(operation: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+    good = {"200": {"description": "As said.", "content": {JSON: {"schema": schema}}}}
+    return {"operationId": operation, "summary": summary, "responses": good | _refused()}
+
+
+def _predict(name: str, model: Model, operation: str) -> dict[str, Any]:
+    example = example_row(model.intake.columns)
+    row = {"$ref": f"#/components/schemas/{name}.Row"}
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": model.intake.most_rows}
+    wrapped = {"type": "object", "required": ["rows"], "properties": {"rows": rows}, "additionalProperties": False}
+    lists = {"$ref": f"#/components/schemas/{name}.Columns"}
+    binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+    answer = {"$ref": f"#/components/schemas/{name}.Answer"}
+    return {
+        "operationId": operation,
+        "summary": f"Predict rows with the model {name}.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"anyOf": [row, rows, wrapped, lists]}, "example": {"rows": [example]}},
+                CSV: {"schema": {"type": "string"}},
+                ARROW_STREAM: binary,
+                ARROW_FILE: binary,
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "One prediction a row, in the rows' order. Accept chooses the form.",
+                "content": {
+                    JSON: {"schema": answer},
+                    CSV: {"schema": {"type": "string"}},
+                    ARROW_STREAM: binary,
+                    ARROW_FILE: binary,
+                },
+            }
+        }
+        | _refused(),
+    }
+
+
+def _schemas(name: str, model: Model, most_rows: int) -> dict[str, Any]:
+    columns = model.intake.columns
+    properties = {column.name: _cell(column) for column in columns}
+    properties |= {
+        left: {
+            "type": ["string", "number", "boolean", "null"],
+            "minimum": -LARGEST,
+            "maximum": LARGEST,
+            "description": "Not used.",
+        }
+        for left in sorted(model.intake.left_out)
+    }
+    required = [column.name for column in columns]
+    lists = {
+        left: {"type": "array", "items": schema, "minItems": 1, "maxItems": most_rows}
+        for left, schema in properties.items()
+    }
+    table = {"type": "object", "properties": lists, "required": required, "additionalProperties": False}
+    facts = facts_of(model.estimator)
+    answer: dict[str, Any] = {"predictions": {"type": "array"}}
+    if "classes" in facts or "labels" in facts:
+        shares = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}
+        answer["probabilities"] = {
+            "type": "array",
+            "items": shares,
+            "description": "Of each class, in the order of `classes`.",
+        }
+    answer |= {fact: {"type": "array", "examples": [values]} for fact, values in facts.items()}
+    return {
+        f"{name}.Row": {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+            "examples": [example_row(columns)],
+        },
+        f"{name}.Columns": {
+            "type": "object",
+            "description": "Lists of the same length.",
+            "properties": {"columns": table},
+            "required": ["columns"],
+            "additionalProperties": False,
+        },
+        f"{name}.Answer": {"type": "object", "properties": answer, "required": list(answer)},
+    }
+
+
+def _cell(column: Column) -> dict[str, Any]:
+    """Describe the cells of one column."""
+    schema = {**JSON_SCHEMAS[cell_type(column)], "examples": [example_cell(column)]}
+    seen = (
+        f"Missing in {column.missing:,} of the training rows."
+        if column.missing
+        else "Never missing in the training rows."
+    )
+    if column.spread is not None:
+        what = f"A number, {column.spread.minimum:g} … {column.spread.maximum:g} in the training rows."
+    elif column.kind == "date":
+        form = f"written as {column.date_format}" if column.date_format else "as ISO 8601"
+        what = f"A date, {form}."
+    else:
+        levels = ", ".join(column.levels[:20]) + (
+            f" and {len(column.levels) - 20} more" if len(column.levels) > 20 else ""
+        )
+        what = f"One of: {levels}. Others count as rare or missing."
+    return schema | {"description": f"{what} {seen}"}
+
+
+def _protocol_paths(name: str) -> dict[str, Any]:
+    tensor = {
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer"}, "minItems": 1},
+            "datatype": {"type": "string", "enum": sorted(set.union(*protocol.TAKEN.values()))},
+            "data": {"type": "array"},
+        },
+    }
+    request = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {"inputs": {"type": "array", "items": tensor}, "id": {"type": "string"}},
+    }
+    infer = _get(f"infer_{name}", "The Open Inference Protocol: predict.", {"type": "object"})
+    infer["requestBody"] = {"required": True, "content": {JSON: {"schema": request}}}
+    return {
+        f"/v2/models/{name}": {
+            "get": _get(f"model_{name}", "The Open Inference Protocol: a model.", {"type": "object"})
+        },
+        f"/v2/models/{name}/ready": {"get": _get(f"ready_{name}", "Whether it is ready.", {"type": "object"})},
+        f"/v2/models/{name}/infer": {"post": infer},
+    }
