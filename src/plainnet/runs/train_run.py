@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from torch import nn
 
-from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.engines.job import Epochs
+from plainnet.errors import DataWarning, RunError, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
@@ -29,9 +32,11 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean, listed
 from plainnet.versions import versions
 
-__all__ = ["train_run"]
+__all__ = ["Watch", "test_rows_of", "train_run"]
 
 Rows = npt.NDArray[np.int64]
+#: Looks on: called with what is being fitted, the number of a member, its network, and its newest epochs.
+Watch = Callable[[NetClassifier | NetRegressor, int, nn.Module, Epochs], object]
 
 #: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
 OWN_PARTS = ("network", "loss", "optimizer")
@@ -56,6 +61,7 @@ def train_run(
     overwrite: bool = False,
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
+    on_epochs: Watch | None = None,
 ) -> Run:
     """Train on a table and write the run folder.
 
@@ -73,6 +79,8 @@ def train_run(
         overwrite: replace a run folder that is already there.
         progress: show a progress bar.
         settings: further arguments of NetClassifier or NetRegressor.
+        on_epochs: looks on while the networks are trained, as on_epochs(estimator, member, network, epochs): on the member's own thread,
+            some 25 times a second. True ends the training, and the best so far is kept.
 
     Returns:
         The run. Ctrl-C during training writes the best networks so far.
@@ -110,7 +118,8 @@ def train_run(
     train_rows = parts["train"]
     scored = _of_known_classes(parts, y) if task == "classes" else parts
     held = None if "validation" not in scored else (table[scored["validation"]], y[scored["validation"]])
-    estimator.fit(table[train_rows], y[train_rows], validation=held)
+    watch = None if on_epochs is None else partial(on_epochs, estimator)
+    estimator.fit(table[train_rows], y[train_rows], validation=held, on_epochs=watch)
     baseline = baseline_of(estimator, y[train_rows])
     scores = _scores(estimator, table, y, baseline, scored)
     if estimator.out_of_fold_ is not None:
@@ -127,7 +136,11 @@ def train_run(
         "task_reason": why,
         "classes": estimator.classes_.tolist() if isinstance(estimator, NetClassifier) else None,
         "seed": seed,
-        "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
+        "split": {
+            "by": split_by,
+            "test_share": test_share,
+            **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")},
+        },
         "settings": {name: plain(v) for name, v in estimator.get_params().items() if name not in OWN_PARTS},
         "baseline": baseline.tolist(),
         "scores": scores,
@@ -137,6 +150,42 @@ def train_run(
         "seconds": round(perf_counter() - started, 3),
     }
     return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+
+
+def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:
+    """Return the rows that a run tested on: its table is read again, and split as it was then.
+
+    Args:
+        run: of this version or an earlier one.
+
+    Returns:
+        The columns without the target, the target, and the numbers of these rows in the table, counted from 0 over those with a target.
+
+    Raises:
+        RunError: the run had no test rows, its table is not the one it was, or an earlier version did not note how it was split.
+        TableError: the table cannot be read any more.
+    """
+    facts = run.facts
+    table_facts, split = facts["table"], facts["split"]
+    if not split.get("test"):
+        raise RunError(f"the run {str(run.path)!r} held out no rows to test on.")
+    by, _, column = str(split["by"]).partition(" ")
+    is_drawn = by not in ("group", "time")
+    if not is_drawn and "test_share" not in split:
+        raise RunError(f"the run {str(run.path)!r} does not say which share of the rows it tested on. Train again.")
+    whole = read_table(table_facts["source"], query=table_facts.get("query"))
+    if _fingerprint(table_facts["source"], whole) != table_facts["sha256"]:
+        raise RunError(
+            f"the table {table_facts['source']!r} has changed since the run {str(run.path)!r} was trained on it."
+        )
+    table, y, _ = take_target(whole, run.target)
+    share = split.get("test_share", split["test"] / len(y))
+    parts = _split(
+        table, y, facts["task"], test_share=share, group=column if by == "group" else None,
+        time=column if by == "time" else None, seed=facts["seed"],
+    )  # fmt: skip
+    rows = parts["test"]
+    return table[rows], y[rows], rows
 
 
 def _scores(
