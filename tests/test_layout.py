@@ -23,6 +23,7 @@ STAGES = (
     "evaluation",
     "runs",
     "service",
+    "studio",
     "cli",
     "__main__",
 )

@@ -1,0 +1,415 @@
+"""The front room: the page's addresses, each a few lines to a function of the library; and the server that answers them.
+
+Everything that the page shows is kept here, not in a tab: it can be reloaded in the middle of a training, and two tabs see the same.
+The guard of ``plainnet.service`` stands before it. The browser gets in by a token that works once, and keeps a cookie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from plainnet.errors import PlainnetError, RunError, SettingError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+from plainnet.runs.runs import list_runs, read_model_of, read_run
+from plainnet.service.guard import App, allowed_hosts, guarded
+from plainnet.service.listen import listen, run as run_server, server_of
+from plainnet.studio.columns import describe
+from plainnet.studio.examples import EXAMPLES, make_example
+from plainnet.studio.judge import judge, listed_run
+from plainnet.studio.keep import predictions_csv
+from plainnet.studio.script import script_of
+from plainnet.studio.session import Order, Session
+from plainnet.studio.tryout import answer, form
+from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, receive, table_path
+
+__all__ = ["BusyError", "Studio", "app_of", "serve"]
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).with_name("page")
+#: Largest JSON body, in bytes: kinds of thousands of columns.
+MOST_JSON = 2**20
+#: Seconds between two events of a training, and between two looks whether there is any.
+EVENT_SECONDS, IDLE_SECONDS = 0.1, 0.3
+#: Seconds after which a silent stream says that it is alive.
+ALIVE_SECONDS = 15.0
+
+
+class BusyError(SettingError):
+    """A training is under way."""
+
+
+class Studio:
+    """What the server knows.
+
+    Attributes:
+        work: the folder that holds ``tables/`` and ``runs/``.
+        session: the training under way, or the last; None before the first.
+        is_ending: whether the server is about to end, and streams are to.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.session: Session | None = None
+        self.is_ending: Callable[[], bool] = lambda: False
+        self.key, self.once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        self._lock = threading.Lock()
+        for folder in (work, self.tables, self.runs):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"the work folder {str(folder)!r} cannot be made: {error.strerror}. Choose --work."
+                ) from error
+
+    @property
+    def tables(self) -> Path:
+        """Where uploaded tables lie."""
+        return self.work / "tables"
+
+    @property
+    def runs(self) -> Path:
+        """Where run folders lie."""
+        return self.work / "runs"
+
+    def begin(self, order: Order) -> Session:
+        """Start a training.
+
+        Raises:
+            SettingError: one is under way.
+            TableError: there is no such table.
+        """
+        with self._lock:
+            if self.session is not None and not self.session.is_over:
+                raise BusyError(
+                    "a training is under way, and only one at a time is run. Stop it, or wait until it has ended."
+                )
+            number = 1 if self.session is None else self.session.number + 1
+            session = Session(order, table_path(self.work, order.table), self.runs, number)
+            self.session = session
+            session.start()
+            return session
+
+    def run_path(self, name: str) -> Path:
+        """Return the folder of a run by its name.
+
+        Raises:
+            RunError: there is none of that name.
+        """
+        for path in self.runs.iterdir():
+            if path.name == name and not name.startswith("."):
+                return path
+        raise RunError(f"there is no run {name[:60]!r} in {str(self.runs)!r}.")
+
+    def model(self, name: str) -> NetClassifier | NetRegressor:
+        """Read a run's model; the last four are kept in memory."""
+        path = self.run_path(name)
+        file = path / "model.safetensors"
+        return _model(path, file.stat().st_mtime_ns if file.exists() else 0)
+
+    def let_in(self, token: str) -> bool:
+        """Whether a token is the one that works once; from now on it does not."""
+        with self._lock:
+            is_right = bool(self.once) and hmac.compare_digest(token.encode(), self.once.encode())
+            self.once = "" if is_right else self.once
+            return is_right
+
+
+@lru_cache(maxsize=4)
+def _model(path: Path, _changed: int) -> NetClassifier | NetRegressor:
+    return read_model_of(path)
+
+
+def app_of(studio: Studio, host: str, port: int) -> App:
+    """Return the guarded app."""
+    routes = [
+        Route("/", _page(studio, port)),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        *_choosing(studio),
+        *_training(studio),
+        *_using(studio),
+    ]
+    refused = dict.fromkeys((PlainnetError, msgspec.ValidationError, msgspec.DecodeError), _refused)
+    app = Starlette(routes=routes, exception_handlers=refused)
+    files = [f"/page/{path.name}" for path in PAGE.iterdir()]
+    return guarded(
+        app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
+        most_body_bytes=MOST_BYTES + MOST_JSON, body_seconds=900.0,
+    )  # fmt: skip
+
+
+def _cookie(port: int) -> str:
+    """Name the cookie: cookies are shared by all ports of a host, and two studios may be open."""
+    return f"plainnet_studio_{port}"
+
+
+def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
+    def page(request: Request) -> Response:
+        given = request.cookies.get(_cookie(port), "")
+        is_known = hmac.compare_digest(given.encode(), studio.key.encode())
+        token = request.query_params.get("token")
+        if not is_known and not (token is not None and studio.let_in(token)):
+            return PlainTextResponse(
+                "This page opens with the address that `plainnet studio` shows in the terminal. That address works once: start "
+                "`plainnet studio` again for another browser.\n",
+                status_code=401,
+            )
+        if is_known and token is not None:
+            return RedirectResponse("/", status_code=303)
+        answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        if not is_known:
+            answer.set_cookie(_cookie(port), studio.key, httponly=True, samesite="strict", path="/")
+        return answer
+
+    return page
+
+
+# Choosing a table.
+
+
+def _choosing(studio: Studio) -> list[Route]:
+    def state(_: Request) -> Response:
+        session = studio.session
+        return _json(
+            {
+                "work": str(studio.work),
+                "tables": list_tables(studio.work),
+                "examples": {name: {"target": target, **settings} for name, (_, target, settings) in EXAMPLES.items()},
+                "training": None if session is None else session.facts(),
+                "runs": [listed_run(run) for run in reversed(list_runs(studio.runs))],
+                "most_bytes": MOST_BYTES,
+            }
+        )
+
+    async def upload(request: Request) -> Response:
+        path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
+        try:
+            await run_in_threadpool(load_table, path)
+        except PlainnetError:
+            path.unlink(missing_ok=True)
+            raise
+        return _json({"name": path.name})
+
+    async def example(request: Request) -> Response:
+        wanted = (await _body(request, dict[str, str])).get("name", "")
+        path = await run_in_threadpool(make_example, studio.tables, wanted)
+        return _json({"name": path.name})
+
+    async def columns(request: Request) -> Response:
+        wanted = await _body(request, _Columns)
+
+        def found() -> dict[str, Any]:
+            return describe(load_table(table_path(studio.work, wanted.table)), wanted.kinds)
+
+        return _json(await run_in_threadpool(found))
+
+    return [
+        Route("/api/state", state),
+        Route("/api/tables", upload, methods=["POST"]),
+        Route("/api/examples", example, methods=["POST"]),
+        Route("/api/columns", columns, methods=["POST"]),
+    ]
+
+
+class _Columns(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    kinds: dict[str, str] = {}
+
+
+# Training.
+
+
+def _training(studio: Studio) -> list[Route]:
+    async def train(request: Request) -> Response:
+        order = await _body(request, Order)
+        return _json((await run_in_threadpool(studio.begin, order)).facts())
+
+    async def steer(request: Request) -> Response:
+        session, wanted = studio.session, request.url.path.rpartition("/")[2]
+        if session is None or session.is_over:
+            raise SettingError("no training is under way.")
+        {"pause": session.pause, "resume": session.resume, "stop": session.stop}[wanted]()
+        return _json(session.facts())
+
+    async def stream(_: Request) -> Response:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events(studio), media_type="text/event-stream", headers=headers)
+
+    return [
+        Route("/api/train", train, methods=["POST"]),
+        Route("/api/train/events", stream),
+        Route("/api/train/pause", steer, methods=["POST"]),
+        Route("/api/train/resume", steer, methods=["POST"]),
+        Route("/api/train/stop", steer, methods=["POST"]),
+    ]
+
+
+async def events(studio: Studio) -> AsyncIterator[bytes]:
+    """Yield server-sent events: what is new about the training under way, at most ten times a second.
+
+    The first event has everything so far, so that a page that comes back draws all of it.
+    """
+    number, version, silent = 0, -1, 0.0
+    sent: dict[int, int] = {}
+    pictures: list[Any] = [None, None]
+    while not studio.is_ending():
+        session = studio.session
+        if session is None or (session.number == number and session.version == version):
+            silent += IDLE_SECONDS
+            if silent >= ALIVE_SECONDS:
+                silent = 0.0
+                yield b": alive\n\n"
+            await asyncio.sleep(IDLE_SECONDS)
+            continue
+        event: dict[str, Any] = {}
+        if session.number != number:
+            number, sent, pictures = session.number, {}, [None, None]
+        silent, version = 0.0, session.version
+        event |= {"training": session.facts(), "curves": session.news(sent)}
+        if session.plane is not None and session.surface is not pictures[0]:
+            if pictures[0] is None:
+                event["plane"] = session.plane.to_json()
+            event["surface"] = pictures[0] = session.surface
+        if session.drawing is not pictures[1]:
+            event["network"] = pictures[1] = session.drawing
+        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+        await asyncio.sleep(EVENT_SECONDS)
+
+
+# Judging, trying, keeping.
+
+
+def _using(studio: Studio) -> list[Route]:
+    def found(request: Request) -> Response:
+        return _json(judge(studio.run_path(request.path_params["name"])))
+
+    def losses(request: Request) -> Response:
+        history = read_run(studio.run_path(request.path_params["name"])).history()
+        valid = history.validation_losses
+        return _json({"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()})
+
+    def fields(request: Request) -> Response:
+        return _json(form(studio.model(request.path_params["name"])))
+
+    async def say(request: Request) -> Response:
+        values, name = await _body(request, dict[str, Any]), request.path_params["name"]
+        return _json(await run_in_threadpool(lambda: answer(studio.model(name), values)))
+
+    def model(request: Request) -> Response:
+        return _file(studio.run_path(request.path_params["name"]), "model.safetensors")
+
+    def report(request: Request) -> Response:
+        return _file(studio.run_path(request.path_params["name"]), "report.html")
+
+    def script(request: Request) -> Response:
+        kind = request.query_params.get("kind", "plainnet")
+        return PlainTextResponse(script_of(read_run(studio.run_path(request.path_params["name"])), kind))
+
+    async def predictions(request: Request) -> Response:
+        estimator = await run_in_threadpool(studio.model, request.path_params["name"])
+        path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
+        try:
+            content = await run_in_threadpool(lambda: predictions_csv(estimator, load_table(path)))
+        finally:
+            path.unlink(missing_ok=True)
+        return Response(content, media_type="text/csv")
+
+    return [
+        Route("/api/runs/{name}", found),
+        Route("/api/runs/{name}/losses", losses),
+        Route("/api/runs/{name}/form", fields),
+        Route("/api/runs/{name}/answer", say, methods=["POST"]),
+        Route("/api/runs/{name}/model", model),
+        Route("/api/runs/{name}/report", report),
+        Route("/api/runs/{name}/script", script),
+        Route("/api/runs/{name}/predictions", predictions, methods=["POST"]),
+    ]
+
+
+def _file(run: Path, name: str) -> Response:
+    if not (run / name).is_file():
+        raise RunError(f"the run {run.name!r} has no {name}.")
+    return FileResponse(run / name, filename=f"{run.name}-{name}", headers={"Cache-Control": "no-store"})
+
+
+def _json(content: Any) -> Response:
+    body = msgspec.json.encode(content)
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Read a small JSON body of a kind.
+
+    Raises:
+        SettingError: it is larger than ``MOST_JSON``.
+        msgspec.ValidationError, msgspec.DecodeError: it is no such thing.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_JSON:
+            raise SettingError(f"the request is larger than {MOST_JSON:,} bytes.")
+    return msgspec.json.decode(bytes(body), type=kind)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Answer our errors in words: 409 where a training is under way, 404 where a run or table is not there, else 422."""
+    status = 409 if isinstance(error, BusyError) else 404 if isinstance(error, RunError) else 422
+    response = _json({"error": str(error)})
+    response.status_code = status
+    return response
+
+
+# The server.
+
+
+def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> None:
+    """Serve the page on 127.0.0.1 until Ctrl-C; a training under way then ends, and its best networks so far are kept.
+
+    Args:
+        work: folder of tables and runs; made where it is not there.
+        port: 0: any free one.
+        opens: open the page in the browser.
+        say: is told where the page is.
+
+    Raises:
+        SettingError: the port is taken.
+        RunError: the work folder cannot be made.
+    """
+    sock: socket.socket = listen("127.0.0.1", port)
+    studio = Studio(work.absolute())
+    port = sock.getsockname()[1]
+    server = server_of(app_of(studio, "127.0.0.1", port), "127.0.0.1", port)
+    studio.is_ending = lambda: server.should_exit
+    address = f"http://127.0.0.1:{port}/?token={studio.once}"
+    say(
+        f"plainnet studio: {address}\nThe address works once. Tables and runs are kept in {studio.work}. Ctrl-C ends it."
+    )
+    if opens:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    try:
+        run_server(server, sock)
+    finally:
+        session = studio.session
+        if session is not None and not session.is_over:
+            session.stop()
+            say("Ending the training; its best networks so far are kept.")
+            session.join(60)
