@@ -14,7 +14,7 @@ from torch import nn
 from plainnet.engines.prediction import predict
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.tables.encode import encode
+from plainnet.tables.encode import encode, feature_names
 from plainnet.tables.target import ClassTarget, NumberTarget
 
 __all__ = ["Plane", "drawing_of", "is_coded", "plane_of"]
@@ -118,9 +118,17 @@ def is_coded(network: nn.Module) -> bool:
     return not isinstance(next(network.children(), None), nn.Linear)
 
 
-def drawing_of(network: nn.Module) -> dict[str, Any]:
-    """Return a network's layers: the ``widths`` of all, and of each Linear the ``weights`` between its first nodes."""
+def drawing_of(estimator: Estimator, network: nn.Module) -> dict[str, Any]:
+    """Return a network's layers: the ``widths`` of all, and of each Linear the ``weights`` between its first nodes.
+
+    ``inputs`` and ``outputs`` are their names; wide layers, and inputs that are coded, have none.
+    """
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     widths = [layer.in_features for layer in layers[:1]] + [layer.out_features for layer in layers]
     weights = [layer.weight.detach()[:NODES, :NODES].round(decimals=3).tolist() for layer in layers]
-    return {"widths": widths, "weights": weights, "most": NODES, "coded": is_coded(network)}
+    inputs = feature_names(estimator.schema_) if not is_coded(network) and widths[0] <= NODES else []
+    outputs = [str(each) for each in estimator.classes_.tolist()] if isinstance(estimator, NetClassifier) else []
+    return {
+        "widths": widths, "weights": weights, "most": NODES, "coded": is_coded(network),
+        "inputs": inputs, "outputs": outputs if len(outputs) == widths[-1] <= NODES else [],
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 from time import perf_counter
@@ -164,13 +165,12 @@ class Session:
                 self._draw(estimator, member, network)
             self.version += 1
         if self.order.seconds and not self._stop.is_set():
-            together = min(self._members, 2)
-            self._stop.wait(self.order.seconds * len(epochs) / self._epochs * together / self._members)
+            self._stop.wait(self.order.seconds * len(epochs) / self._epochs * self._together / self._members)
         if not self._go_on.is_set():
             paused = perf_counter()
             self._go_on.wait()
             with self._lock:
-                self._paused_for += (perf_counter() - paused) / max(1, min(self._members, 2))
+                self._paused_for += (perf_counter() - paused) / self._together
         return self._stop.is_set()
 
     def _begin(self, estimator: Estimator) -> None:
@@ -195,7 +195,7 @@ class Session:
         if self._drawn_member is None or (not is_coded(network) and (self.drawing or {}).get("coded")):
             self._drawn_member = member  # one whose first weights are those of the columns, once there is one
         if member == self._drawn_member:
-            self.drawing = drawing_of(network) | {"member": member}
+            self.drawing = drawing_of(estimator, network) | {"member": member}
         if self.plane is not None:
             self._shares[member] = self.plane.values(estimator, network)
             self.surface = _flat(np.mean(list(self._shares.values()), axis=0), is_class=bool(self.plane.classes))
@@ -210,6 +210,11 @@ class Session:
     @property
     def _members(self) -> int:
         return self._plan.members if self._plan is not None else 1
+
+    @property
+    def _together(self) -> int:
+        """How many networks are trained at once."""
+        return max(1, min(self._members, os.cpu_count() or 1))
 
     @property
     def _epochs(self) -> int:

@@ -102,12 +102,12 @@ export function drawCurves(canvas, curves, stride, epochs) {
   context.restore();
 }
 
-/** Mean of what is there at each place, over lists of different lengths. @param {(number|null)[][]} lists */
+/** Mean over the networks that were still trained, as long as they are half of all: the mean of a few would jump. @param {(number|null)[][]} lists */
 export function mean(lists) {
   const longest = Math.max(0, ...lists.map((list) => list.length));
   return Array.from({ length: longest }, (_, i) => {
     const there = lists.map((list) => list[i]).filter((value) => value !== null && value !== undefined);
-    return there.length ? there.reduce((a, b) => a + b, 0) / there.length : null;
+    return 2 * there.length >= lists.length ? there.reduce((a, b) => a + b, 0) / there.length : null;
   });
 }
 
@@ -160,13 +160,15 @@ export function drawPlane(canvas, plane, surface) {
 /**
  * A network as columns of nodes, with the weights between them.
  * @param {HTMLCanvasElement} canvas
- * @param {{widths: number[], weights: number[][][], most: number}} network
+ * @param {{widths: number[], weights: number[][][], most: number, inputs: string[], outputs: string[]}} network
  */
 export function drawNetwork(canvas, network) {
   const { context, width, height } = prepare(canvas);
   if (!width) return;
   const shown = network.widths.map((each) => Math.min(each, network.most));
-  const x = (/** @type {number} */ layer) => 24 + ((width - 48) * layer) / Math.max(1, shown.length - 1);
+  const named = [network.inputs, network.outputs].map((names) => names.map((name) => (name.length > 12 ? `${name.slice(0, 11)}…` : name)));
+  const [before, after] = named.map((names) => 14 + Math.max(0, ...names.map((name) => context.measureText(name).width)));
+  const x = (/** @type {number} */ layer) => before + 8 + ((width - before - after - 16) * layer) / Math.max(1, shown.length - 1);
   const y = (/** @type {number} */ layer, /** @type {number} */ node) => 20 + (height - 60) * ((node + 0.5) / shown[layer]);
   const [up, down] = [colour("contrast"), colour("accent")];
   network.weights.forEach((weights, layer) => {
@@ -200,6 +202,11 @@ export function drawNetwork(canvas, network) {
     context.fillStyle = colour("soft");
     context.fillText(String(network.widths[layer]), x(layer), height - 12);
   });
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  named[0].forEach((name, node) => context.fillText(name, x(0) - 12, y(0, node)));
+  context.textAlign = "left";
+  named[1].forEach((name, node) => context.fillText(name, x(shown.length - 1) + 12, y(shown.length - 1, node)));
 }
 
 /** A histogram's bars. @param {number[]} bars @param {string} label */

@@ -53,13 +53,10 @@ async function start() {
   }
   const isTraining = state.training && !["done", "failed"].includes(state.training.phase);
   if (!location.hash) history.replaceState(null, "", isTraining ? "#watch" : "#choose");
-  startChoosing(state, refresh, (training) => watch(training));
-  startWatching({
-    begun: watch,
-    ended: async (training) => {
-      if (training.run) run = training.run;
-      await refresh();
-    },
+  startChoosing(state, refresh, watch);
+  startWatching(async (training) => {
+    if (training.run) run = training.run;
+    await refresh();
   });
   for (const button of document.querySelectorAll("#steps button")) button.addEventListener("click", () => (location.hash = stepAddress(button.getAttribute("data-step") ?? "")));
   window.addEventListener("hashchange", () => go(true));
@@ -69,8 +66,7 @@ async function start() {
 /** @param {string} step */
 const stepAddress = (step) => (["judge", "try", "keep"].includes(step) && run ? `${step}/${encodeURIComponent(run)}` : step);
 
-/** @param {any} _training */
-function watch(_training) {
+function watch() {
   if (location.hash === "#watch") redraw();
   else location.hash = "watch";
 }

@@ -8,10 +8,10 @@ import { byId, duration, el, message, number } from "./dom.js";
 /** @type {{training: any, curves: Map<number, any>, plane: any, surface: any, network: any, spoken: number}} */
 const seen = { training: null, curves: new Map(), plane: null, surface: null, network: null, spoken: 0 };
 
-/** @param {{begun: (training: any) => void, ended: (training: any) => void}} tell */
-export function startWatching(tell) {
+/** @param {(training: any) => void} ended */
+export function startWatching(ended) {
   const source = new EventSource("/api/train/events");
-  source.onmessage = (event) => take(JSON.parse(event.data), tell);
+  source.onmessage = (event) => take(JSON.parse(event.data), ended);
   source.onopen = () => (seen.spoken = 0);
   byId("pause").addEventListener("click", () => steer(seen.training?.paused ? "resume" : "pause"));
   byId("stop").addEventListener("click", () => steer("stop"));
@@ -29,8 +29,8 @@ async function steer(what) {
   }
 }
 
-/** @param {any} event @param {{begun: (training: any) => void, ended: (training: any) => void}} tell */
-function take(event, tell) {
+/** @param {any} event @param {(training: any) => void} ended */
+function take(event, ended) {
   const before = seen.training;
   const isNew = !before || before.number !== event.training.number;
   if (isNew) Object.assign(seen, { curves: new Map(), plane: null, surface: null, network: null, spoken: 0 });
@@ -44,8 +44,8 @@ function take(event, tell) {
   for (const name of ["plane", "surface", "network"]) if (event[name]) Object.assign(seen, { [name]: event[name] });
   drawAll();
   const isOver = ["done", "failed"].includes(event.training.phase);
-  if (isNew && !isOver && before) tell.begun(event.training);
-  if (isOver && (isNew || !["done", "failed"].includes(before.phase))) tell.ended(event.training);
+  document.querySelector('[data-step="watch"]')?.toggleAttribute("data-live", !isOver);
+  if (isOver && (isNew || !["done", "failed"].includes(before.phase))) ended(event.training);
 }
 
 function drawAll() {
