@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
 
 from plainnet.errors import SettingError
 
-__all__ = ["EarlyStopping"]
+__all__ = ["EarlyStopping", "FitSettings", "check_number"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,3 +165,27 @@ LARGEST_BATCH = 1024
 LEAST_PATIENCE = 8
 #: Share of the rows held out by a run whose rows are split by groups or time.
 VALIDATION_SHARE = 0.15
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    optional: bool = True,
+) -> None:
+    """Check a number; None is left for the caller to fill in where it is ``optional``.
+
+    Raises:
+        SettingError: it is no number, not finite, not whole, below ``least``, or not above ``above``.
+    """
+    if value is None and optional:
+        return
+    kind = "a whole number" if whole else "a number"
+    bound = f" from {least:g}" if least is not None else f" above {above:g}" if above is not None else ""
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    is_finite = is_number and (isinstance(value, Integral) or isfinite(value))
+    if not is_finite or (least is not None and value < least) or (above is not None and not value > above):
+        raise SettingError(f"{name} is {kind}{bound}, not {value!r}.")

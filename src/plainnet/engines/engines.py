@@ -81,7 +81,7 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"]
         return Engine("eager", f"the plain PyTorch loop, on {device}", eager.run)
     from plainnet.engines import fused
     from plainnet.engines.plan import make_plan
-    from plainnet.engines.trace import NotFusible
+    from plainnet.engines.program import NotFusible
     from plainnet.kernels import kernels
 
     try:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines.planned_optimizers import Spelling, initial
-from plainnet.engines.program import Operation, Program
-from plainnet.engines.trace import Call, NotFusible
+from plainnet.engines.program import NotFusible, Operation, Program
+from plainnet.engines.trace import Call
 from plainnet.kernels.linear import STEP_OF_SGD, linear
 from plainnet.kernels.optimizers import OPTIMIZERS
 

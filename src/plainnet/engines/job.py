@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from plainnet.settings import EarlyStopping
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 __all__ = ["Epoch", "Epochs", "Job", "Loss"]
 
 #: (prediction, target) -> a scalar tensor; or, where rows have weights, (prediction, target, weight).
-Loss = Callable[..., Tensor]
+Loss = Callable[..., "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)

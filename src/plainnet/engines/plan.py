@@ -14,23 +14,19 @@ from plainnet.engines.job import Job
 from plainnet.engines.planned_layers import LAYERS, lay
 from plainnet.engines.planned_losses import Targets, lay_loss, plan_loss
 from plainnet.engines.planned_optimizers import Spelling, check_optimizer
-from plainnet.engines.program import Operation, Program
-from plainnet.engines.trace import Call, NotFusible, trace
+from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, NotFusible, Operation, Program, cut
+from plainnet.engines.trace import Call, trace
 from plainnet.kernels import data
 from plainnet.kernels.kernels import VECTOR_BYTES
 
 __all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
 
-#: Numbers in the memory of a part of a batch: 1 MiB of float32, about what a core's own cache holds.
-PART_SIZE = 2**18
-#: Rows of a part at least, however wide the network: below, the products of narrower pieces are slower.
-LEAST_PART = 64
 #: The same where pieces of a part fit the cache, and threads share them: 8 MiB of float32.
 SHARED_SIZE = 2**21
 #: Multiplications of a forward pass from which a step is shared: a fifth of a millisecond in all.
 SHARED_WORK = 3 * 10**6
-#: Vectors of rows in a piece, and multiplications in a unit of the gradient of weights: some twenty microseconds.
-PIECE_VECTORS, UNIT_WORK = 4, 2**20
+#: Multiplications in a unit of the gradient of weights: some twenty microseconds.
+UNIT_WORK = 2**20
 #: Batches of fewer rows are kept row by row: the vectors would be mostly empty.
 FEW_ROWS = 8
 
@@ -170,13 +166,7 @@ def part_of(
     most = max(LEAST_PART, (SHARED_SIZE if shares else PART_SIZE) // size // piece * piece)
     if per_row.needs_whole_batch or is_few:
         most = rows
-    n_parts = -(-rows // most)
-    part = rows if n_parts == 1 else -(-rows // n_parts // piece) * piece
-    lead = part
-    if not is_few:
-        lead = -(-part // lanes) * lanes
-        # A distance of many whole cache lines between features would put them all in the same few sets of the cache.
-        lead += lanes if lead * flat.values.itemsize % 512 == 0 else 0
+    part, lead = (rows, rows) if is_few else cut(rows, most, flat.values.itemsize)
     laid = _lay(calls, flat, features, lead, targets, only_measures=only_measures, dropout_seed=dropout_seed)
     units = [
         (number, first, size)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from plainnet.engines.program import Codes, Operation, Program, Value
-from plainnet.engines.trace import ADD, Call, NotFusible
+from plainnet.engines.plain_layers import lay_activation, lay_linear
+from plainnet.engines.program import Codes, NotFusible, Operation, Program, Value
+from plainnet.engines.trace import ADD, Call
 from plainnet.kernels import layers as kernels
-from plainnet.kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
-from plainnet.kernels.codes import coded_linear, coded_linear_weights
-from plainnet.kernels.linear import FORWARD, INPUT, WEIGHTS, linear
+from plainnet.kernels.activations import SELU_ALPHA, SELU_SCALE
 from plainnet.networks.layers import PiecewiseLinearEncoding, Scale
 
 __all__ = ["LAYERS", "lay"]
-
-#: Numbers in a vector at most, 64 bytes of float32.
-MOST_LANES = 16
-#: Numbers in a table of codes at most: its places are float32, whole up to here.
-MOST_TABLE = 2**24
 
 Planner = Callable[[Program, Value, Any], Value]
 
@@ -88,64 +81,15 @@ def _encoding(program: Program, x: Value, module: PiecewiseLinearEncoding) -> Va
 def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
     if x.features != module.in_features:
         raise NotFusible(f"nn.Linear({module.in_features}, …) reads {x.features} features")
-    if isinstance(x, Codes):
-        return _coded_linear(program, x, module)
-    x = program.read(x)
-    out = program.value(
-        module.out_features, needs_gradient=x.gradient >= 0 or program.needs(module.weight, module.bias)
+    weight, bias = program.place(module.weight), program.place(module.bias)
+    return lay_linear(
+        program, x, module.out_features, weight, bias, needs_gradient=program.needs(module.weight, module.bias)
     )
-    words = (
-        x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
-        x.gradient, out.gradient,
-    )  # fmt: skip
-    back = [Operation(linear, (*words, INPUT))] if x.gradient >= 0 else []
-    program.layer(Operation(linear, (*words, FORWARD)), *back)
-    if out.gradient >= 0:
-        program.weights.append((Operation(linear, (*words, WEIGHTS)), module.out_features))
-    return out
-
-
-def _coded_linear(program: Program, x: Codes, module: nn.Linear) -> Value:
-    out = program.value(module.out_features, needs_gradient=program.needs(module.weight, module.bias))
-    firsts = itertools.accumulate(x.bins, initial=0)
-    width = -(-module.out_features // MOST_LANES) * MOST_LANES
-    if sum(x.bins) * width > MOST_TABLE:
-        raise NotFusible(f"PiecewiseLinearEncoding of {sum(x.bins)} bins is too large for its tables")
-    words = (
-        x.place, out.place, module.in_features, module.out_features, program.place(module.weight), program.place(module.bias),
-        x.plain, len(x.bins),
-        program.constant([number for pair in zip(x.bins, firsts, strict=False) for number in pair]),
-        program.table(2 * sum(x.bins) * width),
-        program.table((MOST_LANES + 2) * width),
-        program.memory(len(x.bins) * program.lead),
-        program.memory(len(x.bins) * program.lead),
-        out.gradient,
-    )  # fmt: skip
-    program.layer(Operation(coded_linear, words, (x.scale, float(program.evaluates))))
-    # What plain features add: a linear layer of its own, whose weights are the first of each row of W.
-    plain = (x.place, out.place, x.plain, module.out_features, program.place(module.weight), -1, -1, out.gradient)
-    added = (0, sum(x.bins), 1)
-    if x.plain:
-        program.layer(Operation(linear, (*plain, FORWARD, *added)))
-    if out.gradient >= 0:
-        program.weights.append((Operation(coded_linear_weights, words, (x.scale,)), module.out_features))
-        if x.plain:
-            program.weights.append((Operation(linear, (*plain, WEIGHTS, *added)), module.out_features))
-    # The tables are one thread's.
-    program.splits, program.by_features = False, True
-    return out
 
 
 def _activation(name: str, constants: Callable[[Any], tuple[float, ...]] = lambda _: ()) -> Planner:
-    forward, backward = ACTIVATIONS[name]
-
     def plan(program: Program, x: Value, module: nn.Module) -> Value:
-        x = program.read(x)
-        out = program.value(x.features, needs_gradient=x.gradient >= 0)
-        words = (x.place, out.place, x.features, x.gradient, out.gradient)
-        back = [Operation(backward, words, constants(module))] if x.gradient >= 0 else []
-        program.layer(Operation(forward, words, constants(module)), *back)
-        return out
+        return lay_activation(program, x, name, constants(module))
 
     return plan
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from plainnet.engines.job import Loss
 from plainnet.engines.losses import SAME_AS, RowWeightedLoss
-from plainnet.engines.program import Operation, Program, Value
-from plainnet.engines.trace import NotFusible
+from plainnet.engines.program import NotFusible, Operation, Program, Value
 from plainnet.kernels import data, losses as kernels
 from plainnet.networks.layers import GaussianLoss, QuantileLoss
 

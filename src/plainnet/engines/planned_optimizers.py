@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from plainnet.engines.trace import NotFusible
+from plainnet.engines.program import NotFusible
 
 __all__ = ["OPTIMIZERS", "Spelling", "check_optimizer", "initial", "settings"]
 

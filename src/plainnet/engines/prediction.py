@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,18 +11,11 @@ from torch import Tensor, nn
 
 from plainnet.engines.eager import evaluating
 from plainnet.engines.flat import FlatTensors
-from plainnet.engines.plan import Part, check_flattened, check_tensors, part_of, steps_of
-from plainnet.engines.program import table
-from plainnet.engines.trace import NotFusible
-from plainnet.kernels import driver as k, kernels
-from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS
+from plainnet.engines.forward import ROWS, Forward
+from plainnet.engines.plan import check_flattened, check_tensors, part_of, steps_of
+from plainnet.engines.program import NotFusible
 
 __all__ = ["predict"]
-
-#: Rows of one forward pass in PyTorch, and of the piece of work one thread takes: bounds memory.
-ROWS = 65_536
-#: Multiplications below which a second thread costs more than it saves.
-THREAD_WORK = 20_000_000
 
 
 def predict(model: nn.Module, x: Tensor, *, threads: int | None = None) -> npt.NDArray[Any]:
@@ -39,7 +30,7 @@ def predict(model: nn.Module, x: Tensor, *, threads: int | None = None) -> npt.N
         (N, outputs) of the network's number type.
     """
     try:
-        return _fused(model, x, threads or os.cpu_count() or 1)
+        return _fused(model, x, threads)
     except NotFusible:
         return _eager(model, x)
 
@@ -49,7 +40,7 @@ def _eager(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
         return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
 
 
-def _fused(model: nn.Module, x: Tensor, most_threads: int) -> npt.NDArray[Any]:
+def _fused(model: nn.Module, x: Tensor, threads: int | None) -> npt.NDArray[Any]:
     dtype = check_tensors(list(model.parameters()), x)
     calls = steps_of(model, evaluates=True)
     check_flattened(calls, x)
@@ -57,35 +48,5 @@ def _fused(model: nn.Module, x: Tensor, most_threads: int) -> npt.NDArray[Any]:
     features = x[0].numel() if len(x) else int(np.prod(x.shape[1:]))
     part = part_of(calls, flat, features, max(len(x), 1), None)
     rows = np.ascontiguousarray(x.detach().numpy().reshape(len(x), features))
-    out = np.empty((len(x), part.outputs), dtype=dtype)
-    pieces = [(first, min(first + ROWS, len(x))) for first in range(0, len(x), ROWS)]
-    threads = min(most_threads, -(-len(x) * len(flat.values) // THREAD_WORK), -(-len(x) // part.rows))
-    if threads > 1:
-        size = -(-len(x) // threads // part.rows) * part.rows if len(x) < ROWS * threads else ROWS
-        pieces = [(first, min(first + size, len(x))) for first in range(0, len(x), size)]
-    code = table(part.operations, dtype)
-    if threads <= 1:
-        for first, stop in pieces:
-            _run(part, flat, code, rows, out, first, stop)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(_run, part, flat, code, rows, out, first, stop) for first, stop in pieces]:
-                done.result()
-    return out
-
-
-def _run(part: Part, flat: FlatTensors, code: Any, x: Any, out: Any, first: int, stop: int) -> None:
-    """Predict rows first … stop with a memory of their own."""
-    words, reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
-    memory = np.zeros(part.program.size, dtype=x.dtype)
-    state, state_reals = np.zeros(N_STATE_WORDS, dtype=np.int64), np.zeros(N_STATE_REALS)
-    held = {
-        k.VALID_MEMORY: memory, k.PARAMETERS: flat.values, k.GRADIENTS: memory, k.OPERATIONS: code[0],
-        k.OPERATION_CONSTANTS: code[1], k.STATE: state, k.STATE_REALS: state_reals, k.VALID_X: x, k.PREDICTIONS: out,
-        k.VALID_FIXED: part.program.fixed_numbers(x.dtype),
-    }  # fmt: skip
-    for word, array in held.items():
-        words[word] = array.ctypes.data
-    words[k.VALID_STOP], words[k.IS_FEW] = len(part.operations), int(part.is_few)
-    words[k.VALID_PART], words[k.VALID_LEAD] = part.rows, part.lead
-    kernels.run(k.predict, str(x.dtype), words, reals, first, stop)
+    forward = Forward(part.operations, part.program, part.rows, part.outputs, flat.values, is_few=part.is_few)
+    return forward.predict(rows, threads)

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from plainnet.kernels.kernels import compiled
+from plainnet.kernels.kernels import VECTOR_BYTES, compiled
 from plainnet.kernels.state import CONSTANTS, OPERATION
 
-__all__ = ["Codes", "Operation", "Program", "Value", "table"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
+__all__ = ["Codes", "NotFusible", "Operation", "Program", "Value", "cut", "table"]
+
+#: Numbers in the memory of a part of a batch: 1 MiB of float32, about what a core's own cache holds.
+PART_SIZE = 2**18
+#: Rows of a part at least, however wide the network: below, the products of narrower pieces are slower.
+LEAST_PART = 64
+#: Vectors of rows that a part is a multiple of.
+PIECE_VECTORS = 4
 #: Numbers between the starts of two values are a multiple of this: a cache line of float32.
 ALIGNMENT = 16
+
+
+class NotFusible(Exception):  # noqa: N818 - says no, and why; nothing went wrong
+    """A network, loss or optimizer has no fused form; the message is the reason, shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +124,8 @@ class Program:
     def constant(self, values: Tensor | Sequence[float]) -> int:
         """Note constant numbers; return their place."""
         place = len(self.fixed)
-        self.fixed += (
-            np.asarray(values.detach() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
-        )
+        numbers = values if isinstance(values, Sequence) else values.detach()
+        self.fixed += np.asarray(numbers, dtype=np.float64).reshape(-1).tolist()
         return place
 
     def fixed_numbers(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -166,3 +177,22 @@ def table(operations: Sequence[Operation], dtype: str) -> tuple[npt.NDArray[np.i
         words[i, 1 : 1 + len(operation.words)] = operation.words
         constants[i, : len(operation.constants)] = operation.constants
     return words, constants
+
+
+def cut(rows: int, most: int, itemsize: int) -> tuple[int, int]:
+    """Cut rows into parts of about the same size.
+
+    Args:
+        rows: to be cut.
+        most: rows of a part at most.
+        itemsize: bytes of a number.
+
+    Returns:
+        The rows of a part, and the numbers from one feature to the next.
+    """
+    lanes = VECTOR_BYTES // itemsize
+    n_parts, piece = -(-rows // most), PIECE_VECTORS * lanes
+    part = rows if n_parts == 1 else -(-rows // n_parts // piece) * piece
+    lead = -(-part // lanes) * lanes
+    # A distance of many whole cache lines between features would put them all in the same few sets of the cache.
+    return part, lead + (lanes if lead * itemsize % 512 == 0 else 0)

@@ -18,14 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentation spells it
 
-__all__ = ["ADD", "Call", "NotFusible", "trace"]
+from plainnet.engines.program import NotFusible
+
+__all__ = ["ADD", "Call", "trace"]
 
 #: Stands for the sum of two values.
 ADD = "add"
-
-
-class NotFusible(Exception):  # noqa: N818 - says no, and why; nothing went wrong
-    """A network, loss or optimizer has no fused form; the message is the reason, shown to the user."""
 
 
 @dataclass(frozen=True)

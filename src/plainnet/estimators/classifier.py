@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
-from torch import nn
 
 from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import columns_of, refuse_dates
 from plainnet.tables.target import ClassTarget, LabelsTarget, Target
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["NetClassifier"]
 
@@ -164,7 +166,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         X, y = self._rows_and_y(X, y)
         return float(super().score(X, y, sample_weight))
 
-    def _check_y(self, y: Any) -> npt.NDArray[Any]:
+    def check_y(self, y: Any) -> npt.NDArray[Any]:
+        """Check the targets, and return them as an array."""
         refuse_dates(y)
         if columns_of(y) > 1 and type_of_target(y) == "multilabel-indicator":
             return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
@@ -198,6 +201,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         return joint
 
     def _loss(self) -> nn.Module:
+        from torch import nn
+
         return nn.BCEWithLogitsLoss() if isinstance(self.target_, LabelsTarget) else nn.CrossEntropyLoss()
 
     def __sklearn_tags__(self) -> Any:

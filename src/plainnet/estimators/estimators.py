@@ -5,38 +5,41 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
-from torch import nn
+from sklearn.utils.validation import check_is_fitted
 
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
-from plainnet.estimators.inputs import aligned, read_series, row_weights
+from plainnet.estimators.inputs import aligned, encode_few
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
-from plainnet.networks.networks import Shape
+from plainnet.estimators.reading import table_and_y, table_of, training_rows
+from plainnet.networks.shape import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
-from plainnet.packs.packs import Pack, adamw, join_histories, pass_over, train_pack
-from plainnet.packs.voting import predict_members, vote_of
+from plainnet.packs.voting import join_histories, predict_members, vote_of
 from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
 from plainnet.tables.encode import encode, feature_names, position_bins
-from plainnet.tables.read import read_table
+from plainnet.tables.rows import RowEncoder
 from plainnet.tables.schema import Schema
-from plainnet.tables.tables import is_table, merge_repeated_rows, rows_with_target, take_target
+from plainnet.tables.tables import merge_repeated_rows, take_target
 from plainnet.tables.target import CountTarget, NumberTarget, Target
-from plainnet.training.devices import choose_device
 from plainnet.training.history import History
-from plainnet.training.many import OnEpochs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from plainnet.packs.packs import Pack
+    from plainnet.training.many import OnEpochs
 
 __all__ = ["NetEstimator"]
 
@@ -91,7 +94,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     # What a classifier and a regressor do each in their own way.
     loss_names: ClassVar[tuple[str, ...]]
-    _check_y: Callable[[Any], Array]
+    check_y: Callable[[Any], Array]
     _learn_target: Callable[[Array, Array | None], Target]
     _loss: Callable[[], nn.Module]
     _decoded: Callable[[npt.NDArray[np.float64]], Array]
@@ -120,7 +123,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             TableError, SettingError, ValueError: the table or a setting cannot be used; the message says why.
         """
         check_options(self)
-        table, y, weight, there = self._training_rows(X, y, sample_weight)
+        table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -139,10 +142,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.target_ = self._learn_target(y, weight)
         held = None
         if validation is not None:
-            valid_table, valid_y = self._table_and_y(*validation, reset=False)
+            valid_table, valid_y = table_and_y(self, *validation, reset=False)
             valid_x, _ = encode(self.schema_, valid_table)
             valid_weight = self._joint_weight(valid_y, None)
-            held = (torch.from_numpy(valid_x), torch.from_numpy(self.target_.encode(valid_y)), valid_weight)
+            held = (valid_x, self.target_.encode(valid_y), valid_weight)
         pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed, on_epochs)
         self.keep_members(pack.members, pack.stopped_by, pack.seconds)
         self._learn_residuals(y, pack.out_of_fold)
@@ -163,9 +166,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         Returns:
             The estimator itself.
         """
+        from plainnet.packs.packs import pass_over
+
         check_options(self)
         is_first = not hasattr(self, "members_")
-        table, y, weight, _ = self._training_rows(X, y, sample_weight, reset=is_first)
+        table, y, weight, _ = training_rows(self, X, y, sample_weight, reset=is_first)
         settings = FitSettings.derive(
             table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0
         )
@@ -193,9 +198,17 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _train(
-        self, table: pl.DataFrame, y: Array, weight: Array | None, held: tuple[torch.Tensor, torch.Tensor, Array | None] | None,
-        settings: FitSettings, seed: int, on_epochs: OnEpochs | None,
-    ) -> Pack:  # fmt: skip
+        self,
+        table: pl.DataFrame,
+        y: Array,
+        weight: Array | None,
+        held: tuple[Array, Array, Array | None] | None,
+        settings: FitSettings,
+        seed: int,
+        on_epochs: OnEpochs | None,
+    ) -> Pack:
+        from plainnet.packs.packs import train_pack
+
         with self._seeded(seed):
             return train_pack(
                 self._data(table, y, weight, held),
@@ -219,11 +232,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         table: pl.DataFrame,
         y: Array,
         weight: Array | None,
-        held: tuple[torch.Tensor, torch.Tensor, Array | None] | None = None,
+        held: tuple[Array, Array, Array | None] | None = None,
     ) -> PackData:
         x, _ = encode(self.schema_, table)
         target = self.target_
-        return PackData(torch.from_numpy(x), torch.from_numpy(target.encode(y)), target, weight, held)
+        return PackData.of(x, target.encode(y), target, weight, held)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
@@ -253,6 +266,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return recipe.shape.build(None if self.network is None else module_of(self.network))
 
     def _optimize(self, network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        from plainnet.packs.packs import adamw
+
         return adamw(network, recipe) if self.optimizer is None else optimizer_of(self.optimizer, network)
 
     def _engine(self) -> Literal["auto", "fused"]:
@@ -261,87 +276,33 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _device(self) -> str:
         """Return where to train. 'auto' is the CPU, where the fused engine trains all members at once."""
+        from plainnet.training.devices import choose_device
+
         return "cpu" if self.device == "auto" and not self._is_own else str(choose_device(self.device))
 
     def keep_members(self, members: list[Member], stopped_by: str = "", seconds: float | None = None) -> None:
         """Make networks the fitted ones: for readers of model files."""
         self.members_ = members
-        self.network_ = vote_of(members, self.target_)
+        self.__dict__.pop("network_", None)
         self.history_ = join_histories(members, stopped_by, seconds)
         self.__dict__.pop("_optimizers", None)  # a partial_fit that follows starts afresh
+
+    @cached_property
+    def network_(self) -> nn.Module:
+        """The trained network, or all members and their vote as one module."""
+        check_is_fitted(self, "members_")
+        return vote_of(self.members_, self.target_)
 
     @contextlib.contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
         """Draw from a seeded generator inside, and leave torch's own as it was."""
+        import torch
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
 
-    # Reading what came in.
-
-    def _training_rows(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
-    ) -> tuple[pl.DataFrame, Array, Array | None, npt.NDArray[np.bool_] | None]:
-        """Read the table, the targets and the weights; rows of weight 0 are as if not there: the last value says which are."""
-        is_named = isinstance(y, str) and is_table(X)
-        X = read_table(X) if is_named else X
-        known = rows_with_target(X, y) if is_named else None
-        table, y = self._table_and_y(X, y, reset=reset)
-        if sample_weight is None:
-            return table, y, None, None
-        weight = row_weights(sample_weight, len(y), known)
-        there = weight > 0
-        return table.filter(there), y[there], weight[there], there
-
-    def _table_and_y(self, X: Any, y: Any, *, reset: bool) -> tuple[pl.DataFrame, Array]:
-        if y is None:
-            raise TableError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None. Pass the targets, or the name "
-                "of the column that holds them: fit(table, 'column')."
-            )
-        if isinstance(y, str):
-            if not is_table(X):
-                raise TableError(
-                    f"y names the column {y!r}, and X is a {type(X).__name__} without column names: pass the targets."
-                )
-            table, target, n_without = take_target(X, y)
-            if n_without:
-                warnings.warn(f"{n_without:,} rows without a value in {y!r} are left out", DataWarning, stacklevel=4)
-            y = target
-            self._remember_columns(table, reset=reset)
-        else:
-            table = self._table(X, reset=reset)
-            if nw.dependencies.is_into_series(y):
-                y = read_series(y)
-        y = self._check_y(y)
-        check_consistent_length(table, y)
-        if table.height == 0:
-            raise TableError("the table has no rows.")
-        return table, y
-
-    def _table(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        """Read X; an array goes through scikit-learn's own checks. Infinity is missing, as in a data frame."""
-        if is_table(X):
-            table = read_table(X)
-            self._remember_columns(table, reset=reset)
-            if table.height == 0:
-                raise TableError("the table has no rows.")
-            return table
-        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
-        table = read_table(np.ascontiguousarray(array))
-        if reset or not hasattr(self, "feature_names_in_"):
-            return table
-        return table.rename(dict(zip(table.columns, self.feature_names_in_, strict=True)))
-
-    def _remember_columns(self, table: pl.DataFrame, *, reset: bool) -> None:
-        if reset:
-            self.n_features_in_ = table.width
-            self.feature_names_in_ = np.array(table.columns, dtype=object)
-        elif not hasattr(self, "feature_names_in_"):
-            raise TableError(
-                f"{type(self).__name__} was fitted on an array of {self.n_features_in_} columns without names, and X names its columns: "
-                "pass an array, or fit again on a table."
-            )
+    # Weights.
 
     def _class_weights(self, y: Array) -> Array | None:
         """(N,) a further weight of each row, None: 1."""
@@ -358,8 +319,13 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _joint(self, X: Any) -> npt.NDArray[np.float64]:
         """Return the vote of the members, (N, outputs): probabilities, or standardised numbers."""
-        check_is_fitted(self)
-        x, unseen = encode(self.schema_, self._table(X, reset=False))
+        if not hasattr(self, "members_"):
+            check_is_fitted(self)  # which takes as long as a row's prediction, and says it well
+        encoder = self.__dict__.get("_row_encoder")
+        if encoder is None or encoder.schema is not self.schema_:
+            encoder = self._row_encoder = RowEncoder(self.schema_)
+        found = encode_few(encoder, X, has_names=hasattr(self, "feature_names_in_"))
+        x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         if unseen:
             cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
             warnings.warn(
@@ -367,7 +333,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 DataWarning,
                 stacklevel=3,
             )
-        return predict_members(self.members_, torch.from_numpy(x), self.target_)
+        return predict_members(self.members_, x, self.target_)
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Take the target out of a table where y names its column."""

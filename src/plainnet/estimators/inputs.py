@@ -7,12 +7,40 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from plainnet.errors import SettingError, TableError
 from plainnet.tables.read import read_table
+from plainnet.tables.rows import MOST_CELLS, RowEncoder
 from plainnet.tables.tables import target_array
 
-__all__ = ["aligned", "columns_of", "read_series", "refuse_dates", "row_weights"]
+__all__ = ["aligned", "columns_of", "encode_few", "read_series", "refuse_dates", "row_weights"]
+
+
+def encode_few(
+    encoder: RowEncoder, X: Any, *, has_names: bool
+) -> tuple[npt.NDArray[np.float32], dict[str, int]] | None:
+    """Encode a few rows without asking polars; None where X has to be read as any other table.
+
+    Args:
+        encoder: of the schema.
+        X: what a user predicts: a data frame, a dict of lists, an array.
+        has_names: whether the columns were named when the schema was learnt.
+    """
+    if isinstance(X, np.ndarray):
+        is_plain = X.ndim == 2 and X.dtype.kind in "fiu" and X.dtype != np.longdouble
+        if has_names or not is_plain or X.shape[1] != len(encoder.schema.columns):
+            return None
+        return encoder.encode_array(X.astype(np.float64))
+    if not has_names or not hasattr(X, "__len__") or len(X) > MOST_CELLS:
+        return None
+    if isinstance(X, pl.DataFrame):
+        return encoder.encode({name: X[name].to_list() for name in encoder.names if name in X.columns})
+    if type(X) is dict and all(type(column) is list for column in X.values()):
+        return encoder.encode(X)
+    if type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] == "pandas" and X.columns.is_unique:
+        return encoder.encode({name: X[name].tolist() for name in encoder.names if name in X.columns})
+    return None
 
 
 def read_series(y: Any) -> npt.NDArray[Any]:

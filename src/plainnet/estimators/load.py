@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import numpy.typing as npt
 
 from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.networks.networks import Shape
+from plainnet.networks.shape import Shape
 from plainnet.packs.members import DECAY, Member, Recipe, default_rate
 from plainnet.storage.storage import read_model
 from plainnet.tables.encode import feature_names, position_bins
@@ -60,7 +59,7 @@ def load(path: str | Path) -> NetClassifier | NetRegressor:
     return estimator
 
 
-def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifier | NetRegressor:
+def _rebuilt(content: dict[str, Any], tensors: dict[str, npt.NDArray[np.float32]]) -> NetClassifier | NetRegressor:
     if content["format"] == 1:  # one network, whose numbers were not coded in bins
         shape = Shape.from_json(content["network"])
         settings = {name: value for name, value in content["settings"].items() if name in FORMAT_1_SETTINGS}
@@ -90,7 +89,7 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, Tensor]) -> NetClassifi
 
 
 def _members(
-    entries: list[dict[str, Any]], tensors: dict[str, Tensor], estimator: NetClassifier | NetRegressor
+    entries: list[dict[str, Any]], tensors: dict[str, npt.NDArray[np.float32]], estimator: NetClassifier | NetRegressor
 ) -> list[Member]:
     """Build the networks, after everything the file says of them has been compared with what it holds."""
     shapes = [Shape.from_json(entry["network"]) for entry in entries]
@@ -102,24 +101,17 @@ def _members(
         fits = shape.n_in == n_in and shape.n_out == estimator.target_.n_outputs
         if not fits or (shape.bins and len(shape.bins) != len(bins)):
             raise ValueError("its networks do not fit its schema or its target")
-    # Compared before a network is built: a header cannot make us allocate what the file does not hold.
-    if sum(tensor.numel() for tensor in tensors.values()) != sum(_n_weights(shape) for shape in shapes):
+    wanted = {f"{number}.{name}": size for number, shape in enumerate(shapes) for name, size in shape.tensors}
+    if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         raise ValueError("its weights do not fit its networks")
     members = []
     rate = default_rate(shapes[0], is_class=isinstance(estimator, NetClassifier))
     rate = rate if estimator.learning_rate is None else estimator.learning_rate
     decay = DECAY if estimator.weight_decay is None else estimator.weight_decay
     for number, (shape, weight, entry) in enumerate(zip(shapes, weights, entries, strict=True)):
-        network = shape.build()
-        start = f"{number}."
-        network.load_state_dict({n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
+        values = np.concatenate([tensors[f"{number}.{name}"].ravel() for name, _ in shape.tensors])
         score = float("nan") if entry["score"] is None else float(entry["score"])
         recipe = Recipe(shape, rate, decay, number, -1, 0, bool(entry.get("is_log", False)))
         nobody = np.zeros(0, dtype=np.int64)
-        members.append(Member(network.eval(), nobody, weight, score, History("", "read from a file"), recipe))
+        members.append(Member(values, nobody, weight, score, History("", "read from a file"), recipe))
     return members
-
-
-def _n_weights(shape: Shape) -> int:
-    widths = (shape.n_coded, *shape.hidden, shape.n_out)
-    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))

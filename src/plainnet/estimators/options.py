@@ -6,16 +6,19 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
 
 from plainnet.errors import SettingError
-from plainnet.networks.networks import Shape
+from plainnet.networks.shape import Shape
+from plainnet.settings import check_number
 from plainnet.storage.storage import plain
-from plainnet.training.checks import check_number
 from plainnet.versions import versions
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from plainnet.estimators.estimators import NetEstimator
 
 __all__ = ["check_options", "model_content", "module_of", "optimizer_of", "widths"]
@@ -68,6 +71,7 @@ def module_of(network: Callable[[int, int], nn.Module]) -> Callable[[int, int], 
     Raises:
         SettingError: it makes something else.
     """
+    from torch import nn
 
     def checked(n_in: int, n_out: int) -> nn.Module:
         made = network(n_in, n_out)
@@ -86,6 +90,8 @@ def optimizer_of(optimizer: Callable[[Any], torch.optim.Optimizer], network: nn.
     Raises:
         SettingError: the function makes something else.
     """
+    import torch
+
     made = optimizer(network.parameters())
     if isinstance(made, torch.optim.Optimizer):
         return made
@@ -95,7 +101,7 @@ def optimizer_of(optimizer: Callable[[Any], torch.optim.Optimizer], network: nn.
     )
 
 
-def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[str, npt.NDArray[np.float32]]]:
     """Return what a model file holds of a fitted estimator: plain values, and the members' weights by name.
 
     Raises:
@@ -123,6 +129,6 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
     tensors = {
         f"{number}.{name}": tensor
         for number, member in enumerate(estimator.members_)
-        for name, tensor in member.network.state_dict().items()
+        for name, tensor in member.tensors().items()
     }
     return content, tensors

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
-from torch import nn
 
 from plainnet.engines.job import Loss
 from plainnet.errors import SettingError, TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
-from plainnet.networks.layers import QuantileLoss
 from plainnet.settings import TINY_ROWS
 from plainnet.tables.target import CountTarget, NumberTarget
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["NetRegressor"]
 
@@ -169,7 +170,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         X, y = self._rows_and_y(X, y)
         if self.quantiles is None:
             return float(super().score(X, y, sample_weight))
-        y, predicted = self._check_y(y), self.predict(X)
+        y, predicted = self.check_y(y), self.predict(X)
         shares = self.target_.quantiles  # type: ignore[union-attr]  # which are a NumberTarget's
         explained = [
             d2_pinball_score(y, predicted[:, k], sample_weight=sample_weight, alpha=share)
@@ -177,7 +178,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         ]
         return float(np.mean(explained))
 
-    def _check_y(self, y: Any) -> npt.NDArray[np.float64]:
+    def check_y(self, y: Any) -> npt.NDArray[np.float64]:
+        """Check the targets, and return them as an array."""
         refuse_dates(y)
         values: npt.NDArray[Any] = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
         try:
@@ -228,6 +230,10 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         self.residuals_ = errors[np.clip(ranks - 1, 0, len(errors) - 1)].tolist()
 
     def _loss(self) -> nn.Module:
+        from torch import nn
+
+        from plainnet.networks.layers import QuantileLoss
+
         if self.quantiles is not None:
             return QuantileLoss(self.target_.quantiles)  # type: ignore[union-attr]  # which are a NumberTarget's
         return nn.PoissonNLLLoss(log_input=True) if self.loss == "poisson" else nn.MSELoss()

@@ -168,6 +168,8 @@ def _write_tables(m, p, begins, widths, block, width, a, c, s):
         for i in range((n_in - plain) * width):
             widths[i] *= number(m, c[0])
     bias = shift(block, lanes_of(m) * width)
+    for o in range(2 * width):
+        bias[o] = number(m, 0.0)
     for o in range(n_out if a[5] >= 0 else 0):
         bias[o] = p[a[5] + o]
     for i in range(a[7]):

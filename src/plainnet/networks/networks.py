@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from plainnet.errors import SettingError
 from plainnet.networks.layers import PiecewiseLinearEncoding
+from plainnet.networks.shape import Shape
 
-__all__ = ["ACTIVATIONS", "Shape", "Vote", "parameter_groups"]
+__all__ = ["MODULES", "Vote", "build_network", "flattened", "network_of_values", "parameter_groups"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+#: The module of each of ``networks.shape.ACTIVATIONS``.
+MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -27,97 +28,77 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
-#: Weights of one layer at most, 1 GiB of float32: a larger one is a mistake, or a model file that lies.
-MOST_WEIGHTS = 2**28
+
+def build_network(shape: Shape, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:
+    """Return a network of a shape, with fresh weights; the arguments are those of ``Shape.build``."""
+    layers: list[nn.Module] = []
+    if shape.bins:
+        layers.append(PiecewiseLinearEncoding(shape.n_in - len(shape.bins), shape.bins, shape.scale))
+    width = shape.n_coded
+    if network is not None:
+        return nn.Sequential(*layers, network(width, shape.n_out))
+    for next_width in shape.hidden:
+        linear = nn.Linear(width, next_width)
+        with torch.no_grad():
+            linear.weight.mul_(3**0.5)
+        layers += [linear, MODULES[shape.activation]()]
+        if shape.dropout:
+            layers.append(nn.Dropout(shape.dropout))
+        width = next_width
+    layers.append(nn.Linear(width, shape.n_out))
+    return nn.Sequential(*layers)
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What is needed to build a network again.
+def network_of_values(shape: Shape, values: npt.NDArray[np.float32]) -> nn.Sequential:
+    """Return a network whose parameters are views of an array of all weights, (weights,), in the order of ``Shape.tensors``."""
+    with torch.device("meta"):
+        network = shape.build()
+    if shape.bins:  # its constants are no parameters
+        network[0] = PiecewiseLinearEncoding(shape.n_in - len(shape.bins), shape.bins, shape.scale)
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in shape.named(values)}
+    network.load_state_dict(tensors, assign=True)
+    return network.eval()
 
-    Attributes:
-        n_in: features, the positions of coded numbers included, which come last.
-        n_out: classes, or numbers to predict.
-        hidden: width of each hidden layer; empty: a linear model.
-        activation: a key of ``ACTIVATIONS``.
-        dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
-        bins: of each coded number; empty: none is coded.
-        scale: of the codes.
 
-    Raises:
-        SettingError: a value is outside its range.
+def flattened(
+    network: nn.Module, shape: Shape, before: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32] | None:
+    """Return a network's weights as one array, of which its parameters are made views.
 
-    >>> Shape(n_in=10, n_out=1, hidden=(15,), activation="relu").build()
-    Sequential(
-      (0): Linear(in_features=10, out_features=15, bias=True)
-      (1): ReLU()
-      (2): Linear(in_features=15, out_features=1, bias=True)
-    )
+    Args:
+        network: any.
+        shape: that it may have.
+        before: the array of which they were made views earlier, which is returned if they are still.
+
+    Returns:
+        (weights,) in the order of ``Shape.tensors``; None where the network is another, or not on the CPU in float32.
     """
+    if type(network) is not nn.Sequential or [type(layer) for layer in network] != _types(shape):
+        return None
+    linears = [layer for layer in network if type(layer) is nn.Linear]
+    tensors = [layer._parameters.get(name) for layer in linears for name in ("weight", "bias")]  # noqa: SLF001 - a lookup by name costs ten times as much
+    address = None if before is None else before.ctypes.data
+    is_same = address is not None
+    for tensor, (_, wanted) in zip(tensors, shape.tensors, strict=True):
+        if tensor is None or tensor.shape != wanted or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            return None
+        is_same = is_same and tensor.data_ptr() == address and tensor.is_contiguous()
+        address = None if address is None else address + 4 * tensor.numel()
+    if is_same:
+        return before
+    values = np.empty(shape.n_weights, dtype=np.float32)
+    with torch.no_grad():
+        for tensor, (_, view) in zip(tensors, shape.named(values), strict=True):
+            view[...] = tensor.numpy()  # type: ignore[union-attr]  # none is missing
+            tensor.data = torch.from_numpy(view)  # type: ignore[union-attr]  # as above
+    return values
 
-    n_in: int
-    n_out: int
-    hidden: tuple[int, ...] = (256, 256, 256)
-    activation: str = "silu"
-    dropout: float = 0.0
-    bins: tuple[int, ...] = ()
-    scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        widths = (self.n_in, *self.hidden, self.n_out)
-        if not all(type(width) is int and width >= 1 for width in widths):
-            raise SettingError(
-                f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}."
-            )
-        if len(self.bins) > self.n_in or not all(type(n) is int and n >= 1 for n in self.bins):
-            raise SettingError(f"bins holds whole numbers from 1, of at most {self.n_in} features, not {self.bins!r}.")
-        widths = (self.n_coded, *widths[1:])
-        if any(a * b > MOST_WEIGHTS for a, b in pairwise(widths)):
-            raise SettingError(f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights.")
-        if self.activation not in ACTIVATIONS:
-            raise SettingError(f"activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
-        if not 0 <= self.dropout < 1:
-            raise SettingError(f"dropout is at least 0 and below 1, not {self.dropout!r}.")
-
-    @property
-    def n_coded(self) -> int:
-        """Inputs of the first linear layer."""
-        return self.n_in - len(self.bins) + sum(self.bins)
-
-    def build(self, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:
-        """Return the network, its weights drawn from U(-√3/√n_in, √3/√n_in), n_in the inputs of the layer.
-
-        Their variance is 1/n_in, so that what goes through a hidden layer neither shrinks nor grows (LeCun, Bottou, Orr and
-        Müller, "Efficient BackProp", 1998); torch's default is a third of that. The last layer keeps it: predictions start small.
-
-        Args:
-            network: what to build after the encoding, from (inputs, outputs), instead of the layers described here.
-        """
-        layers: list[nn.Module] = []
-        if self.bins:
-            layers.append(PiecewiseLinearEncoding(self.n_in - len(self.bins), self.bins, self.scale))
-        width = self.n_coded
-        if network is not None:
-            return nn.Sequential(*layers, network(width, self.n_out))
-        for next_width in self.hidden:
-            linear = nn.Linear(width, next_width)
-            with torch.no_grad():
-                linear.weight.mul_(3**0.5)
-            layers += [linear, ACTIVATIONS[self.activation]()]
-            if self.dropout:
-                layers.append(nn.Dropout(self.dropout))
-            width = next_width
-        layers.append(nn.Linear(width, self.n_out))
-        return nn.Sequential(*layers)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the shape as plain values."""
-        return asdict(self) | {"hidden": list(self.hidden), "bins": list(self.bins)}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Shape:
-        """Return the shape that ``to_json`` wrote."""
-        return cls(**(dict(content) | {name: tuple(content.get(name, ())) for name in ("hidden", "bins")}))
+def _types(shape: Shape) -> list[type[nn.Module]]:
+    """Return the types of a plain network's layers."""
+    hidden: list[type[nn.Module]] = [nn.Linear, MODULES[shape.activation]]
+    hidden += [nn.Dropout] if shape.dropout else []
+    return [*([PiecewiseLinearEncoding] if shape.bins else []), *(hidden * len(shape.hidden)), nn.Linear]
 
 
 class Vote(nn.Module):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
-from plainnet.engines.prediction import predict
-from plainnet.networks.networks import Shape
+from plainnet.engines.forward import FlatNetwork
+from plainnet.networks.shape import Shape
 from plainnet.settings import FitSettings
 from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["DECAY", "GROUPS", "Group", "Member", "PackData", "Recipe", "default_rate", "draw_recipes"]
 
@@ -41,6 +42,21 @@ class PackData:
     target: Target
     weight: npt.NDArray[np.float64] | None = None
     validation: tuple[Tensor, Tensor, npt.NDArray[np.float64] | None] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[Any],
+        target: Target,
+        weight: npt.NDArray[np.float64] | None,
+        validation: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None,
+    ) -> PackData:
+        """Return arrays as pack data; the arguments are the attributes."""
+        from torch import from_numpy
+
+        held = None if validation is None else (*map(from_numpy, validation[:2]), validation[2])
+        return cls(from_numpy(x), from_numpy(y), target, weight, held)  # type: ignore[arg-type]  # mypy loses the lengths
 
 
 @dataclass(frozen=True)
@@ -100,16 +116,24 @@ class Recipe:
     def targets(self, y: Tensor, target: Target) -> Tensor:
         """Return encoded targets as this member learns them: as they are, or as logarithms."""
         if self.is_log and isinstance(target, NumberTarget):
-            return torch.from_numpy(target.to_logs(y.numpy()))
+            from torch import from_numpy
+
+            return from_numpy(target.to_logs(y.numpy()))
         return y
 
 
-@dataclass
 class Member:
     """One network of a pack.
 
+    A plain network is kept as one array of weights; ``network`` is it as a torch module, made when it is first asked for,
+    whose parameters are views of the array: what is changed in one is changed in the other.
+
+    Args:
+        network: encoded features -> logits, or standardised numbers or logarithms; or a plain network's weights, (weights,)
+            float32 in the order of ``Shape.tensors``.
+        held_out: as the attribute, and so on.
+
     Attributes:
-        network: encoded features -> logits, or standardised numbers or logarithms.
         held_out: (M,) rows of the training table it did not train on; empty where it trained on all.
         weight: its share of the vote.
         score: its loss on those rows, or on the validation rows: log-loss, or squared error of the standardised target; NaN
@@ -118,19 +142,69 @@ class Member:
         recipe: what it was to be.
     """
 
-    network: nn.Module
-    held_out: Rows
-    weight: float
-    score: float
-    history: History
-    recipe: Recipe
+    def __init__(
+        self,
+        network: nn.Module | npt.NDArray[np.float32],
+        held_out: Rows,
+        weight: float,
+        score: float,
+        history: History,
+        recipe: Recipe,
+    ) -> None:
+        self.held_out, self.weight, self.score, self.history, self.recipe = held_out, weight, score, history, recipe
+        self._network: nn.Module | None = None
+        self._flat: FlatNetwork | None = None
+        if isinstance(network, np.ndarray):
+            self._flat = FlatNetwork(recipe.shape, network)
+        else:
+            self._network = network
+            if self._flattened() is not None:
+                self._network = None
 
-    def opinions(self, x: Tensor, target: Target, threads: int | None = None) -> npt.NDArray[np.float64]:
+    @property
+    def network(self) -> nn.Module:
+        """The network as a torch module."""
+        if self._network is None:
+            from plainnet.networks.networks import network_of_values
+
+            assert self._flat is not None  # noqa: S101 - one of the two is always there
+            self._network = network_of_values(self.recipe.shape, self._flat.values)
+        return self._network
+
+    def _flattened(self) -> FlatNetwork | None:
+        """Return the network as one array of weights; None where it is another than the recipe's shape says."""
+        if self._network is not None:
+            from plainnet.networks.networks import flattened
+
+            before = None if self._flat is None else self._flat.values
+            values = flattened(self._network, self.recipe.shape, before)
+            if values is not before:
+                self._flat = None if values is None else FlatNetwork(self.recipe.shape, values)
+        return self._flat
+
+    def opinions(
+        self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None
+    ) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
-        outputs = predict(self.network, x, threads=threads)
+        flat = self._flattened()
+        if flat is not None:
+            outputs: npt.NDArray[Any] = flat.predict(x, threads)
+        else:
+            from torch import from_numpy
+
+            from plainnet.engines.prediction import predict
+
+            outputs = predict(self.network, from_numpy(x), threads=threads)
         if self.recipe.is_log and isinstance(target, NumberTarget):
             outputs = target.from_logs(outputs)
         return target.opinions(outputs)
+
+    def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the weights by name, as the network's ``state_dict`` names them."""
+        flat = self._flattened()
+        if flat is not None:
+            return dict(flat.shape.named(flat.values))
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return what a model file says of a member beside its weights."""
@@ -141,8 +215,15 @@ class Member:
             "score": None if self.score != self.score else self.score,
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave compiled programs, which hold addresses, out of copies and pickles."""
+        state = dict(self.__dict__)
+        if self._flat is not None:
+            state["_flat"] = None if self._network is not None else FlatNetwork(self.recipe.shape, self._flat.values)
+        return state
+
     def __repr__(self) -> str:
-        size = sum(parameter.numel() for parameter in self.network.parameters())
+        size = sum(tensor.size for tensor in self.tensors().values())
         return (
             f"Member(weight={self.weight:.3f}, score={self.score:.4g}, held_out={len(self.held_out):,} rows, "
             f"parameters={size:,}, epochs={len(self.history)})"

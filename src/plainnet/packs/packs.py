@@ -31,7 +31,7 @@ from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
-__all__ = ["Pack", "adamw", "fold_of_rows", "join_histories", "pass_over", "train_pack"]
+__all__ = ["Pack", "adamw", "fold_of_rows", "pass_over", "train_pack"]
 
 Array = npt.NDArray[np.float64]
 
@@ -257,37 +257,3 @@ def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """
     groups = parameter_groups(network, recipe.weight_decay)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
-
-
-def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: float | None = None) -> History:
-    """Return the mean of the members' losses, epoch by epoch, over those that still trained.
-
-    Args:
-        members: of the pack.
-        stopped_by: what ended them all; '': each its own.
-        seconds: wall time of them all, which is shared out among the epochs; None: the sum of their own.
-    """
-    histories = [member.history for member in members]
-    first = max(histories, key=len)
-    if len(histories) == 1:
-        return replace(first, stopped_by=stopped_by or first.stopped_by)
-    joint = History(first.engine, first.engine_reason, restored_best=first.restored_best)
-    joint.stopped_by = stopped_by or first.stopped_by
-
-    def mean(values: Sequence[npt.NDArray[np.float64]]) -> list[float]:
-        table = np.full((len(values), len(first)), np.nan)
-        for row, own in zip(table, values, strict=True):
-            row[: len(own)] = own
-        means: list[float] = np.nanmean(table, axis=0).tolist()
-        return means
-
-    valid = [h.validation_losses for h in histories]
-    known = [v for v in valid if v is not None]
-    joint.epochs = Epochs()
-    joint.epochs.columns[0].extend(range(len(first)))
-    joint.epochs.columns[1].extend(mean([h.losses for h in histories]))
-    joint.epochs.columns[2].extend(mean(known) if len(known) == len(valid) else [None] * len(first))
-    joint.epochs.columns[3].extend(first.learning_rates.tolist())
-    own = np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0)
-    joint.epochs.columns[4].extend((own if seconds is None else own * (seconds / own.sum())).tolist())
-    return joint

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
 
-from plainnet.networks.networks import Vote
+from plainnet.engines.job import Epochs
 from plainnet.packs.members import Member, PackData
 from plainnet.packs.selection import vote_weights
 from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
+from plainnet.training.history import History
 
-__all__ = ["elect", "predict_members", "vote_of"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["elect", "join_histories", "predict_members", "vote_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -23,8 +28,8 @@ Array = npt.NDArray[np.float64]
 THREAD_ROWS = 500
 
 
-def predict_members(members: Sequence[Member], x: Tensor, target: Target) -> Array:
-    """Return the vote of the members, (N, C): the weighted mean of their opinions."""
+def predict_members(members: Sequence[Member], x: npt.NDArray[np.float32], target: Target) -> Array:
+    """Return the vote of the members on rows x, (N, features): (N, C): the weighted mean of their opinions."""
     voters = [member for member in members if member.weight > 0]
     if len(x) < THREAD_ROWS or len(voters) < 2:
         opinions: Iterable[Array] = (member.opinions(x, target) for member in voters)
@@ -44,6 +49,8 @@ def _mean(voters: Sequence[Member], opinions: Iterable[Array]) -> Array:
 
 def vote_of(members: Sequence[Member], target: Target) -> nn.Module:
     """Return the members as one module, whose outputs are those of ``predict_members`` before they are decoded; one is itself."""
+    from plainnet.networks.networks import Vote
+
     if len(members) == 1:
         return members[0].network
     kinds = {ClassTarget: "classes", LabelsTarget: "labels", CountTarget: "counts", NumberTarget: "numbers"}
@@ -107,6 +114,40 @@ def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Ar
 
 def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array | None) -> Array:
     """Return a member's opinions of rows it did not train on, and set its score on them."""
-    own = member.opinions(x, target)
+    own = member.opinions(x.numpy(), target)
     member.score = float(np.average(target.row_losses(own, y.numpy()), weights=weight))
     return own
+
+
+def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: float | None = None) -> History:
+    """Return the mean of the members' losses, epoch by epoch, over those that still trained.
+
+    Args:
+        members: of the pack.
+        stopped_by: what ended them all; '': each its own.
+        seconds: wall time of them all, which is shared out among the epochs; None: the sum of their own.
+    """
+    histories = [member.history for member in members]
+    first = max(histories, key=len)
+    if len(histories) == 1:
+        return replace(first, stopped_by=stopped_by or first.stopped_by)
+    joint = History(first.engine, first.engine_reason, restored_best=first.restored_best)
+    joint.stopped_by = stopped_by or first.stopped_by
+
+    def mean(values: Sequence[npt.NDArray[np.float64]]) -> list[float]:
+        table = np.full((len(values), len(first)), np.nan)
+        for row, own in zip(table, values, strict=True):
+            row[: len(own)] = own
+        means: list[float] = np.nanmean(table, axis=0).tolist()
+        return means
+
+    valid = [h.validation_losses for h in histories]
+    known = [v for v in valid if v is not None]
+    joint.epochs = Epochs()
+    joint.epochs.columns[0].extend(range(len(first)))
+    joint.epochs.columns[1].extend(mean([h.losses for h in histories]))
+    joint.epochs.columns[2].extend(mean(known) if len(known) == len(valid) else [None] * len(first))
+    joint.epochs.columns[3].extend(first.learning_rates.tolist())
+    own = np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0)
+    joint.epochs.columns[4].extend((own if seconds is None else own * (seconds / own.sum())).tolist())
+    return joint

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from torch import nn
 
 from plainnet.engines.job import Epochs
 from plainnet.errors import DataWarning, RunError, SettingError, TableError
@@ -32,11 +31,14 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean, listed
 from plainnet.versions import versions
 
+if TYPE_CHECKING:
+    from torch import nn
+
 __all__ = ["Watch", "test_rows_of", "train_run"]
 
 Rows = npt.NDArray[np.int64]
 #: Looks on: called with what is being fitted, the number of a member, its network, and its newest epochs.
-Watch = Callable[[NetClassifier | NetRegressor, int, nn.Module, Epochs], object]
+Watch = Callable[[NetClassifier | NetRegressor, int, "nn.Module", Epochs], object]
 
 #: Arguments that are functions: JSON cannot hold them, and the command line cannot set them.
 OWN_PARTS = ("network", "loss", "optimizer")
@@ -101,14 +103,7 @@ def train_run(
         warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=2)
     task, why = choose_task(y, task)
     kinds = dict(kinds or {})
-    for name in (group, time, *kinds):
-        if name == target:
-            raise SettingError(
-                f"{name!r} is the target: it is predicted, and cannot be a column to split by, use or leave out."
-            )
-    for name in (group, time):
-        if name is not None and name not in table.columns:
-            raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
+    _check_names(table, target, kinds, (group, time))
     if group is not None:
         kinds.setdefault(group, "ignored")
     parts = _split(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
@@ -150,6 +145,17 @@ def train_run(
         "seconds": round(perf_counter() - started, 3),
     }
     return write_run(out or free_name(Path("runs"), _stem(source)), estimator, facts, overwrite=overwrite)
+
+
+def _check_names(table: pl.DataFrame, target: str, kinds: Mapping[str, str], split_by: tuple[str | None, ...]) -> None:
+    for name in (*split_by, *kinds):
+        if name == target:
+            raise SettingError(
+                f"{name!r} is the target: it is predicted, and cannot be a column to split by, use or leave out."
+            )
+    for name in split_by:
+        if name is not None and name not in table.columns:
+            raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
 
 
 def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:

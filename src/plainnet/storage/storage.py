@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from plainnet.errors import ModelFileError
 from plainnet.files import replacing
 
 __all__ = ["FORMAT", "plain", "read_model", "write_model"]
+
+Numbers = npt.NDArray[np.float32]
 
 #: Grows by one with every change that older versions cannot read.
 FORMAT = 2
@@ -30,7 +31,7 @@ FORMAT = 2
 MOST_HEADER_BYTES = 16 * 2**20
 
 
-def write_model(path: str | Path, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def write_model(path: str | Path, content: Mapping[str, Any], tensors: Mapping[str, Numbers]) -> None:
     """Write a model file, complete or not at all. The same content gives the same bytes.
 
     Args:
@@ -41,16 +42,16 @@ def write_model(path: str | Path, content: Mapping[str, Any], tensors: Mapping[s
     Raises:
         RunError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
     header = json.dumps({"format": FORMAT, **content}, ensure_ascii=False, allow_nan=False)
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         # One entry: safetensors writes several in no fixed order.
         save_file(contiguous, temporary, metadata={"plainnet": header})
 
 
-def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
     """Read a model file that ``write_model`` wrote.
 
     Raises:
@@ -61,7 +62,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if "plainnet" not in metadata:
                 raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one that plainnet wrote.")
@@ -78,7 +79,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{str(path)!r} is damaged or no model file: {error}.") from error
-    if any(tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()) for tensor in tensors.values()):
+    if any(tensor.dtype != np.float32 or not np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelFileError(f"{str(path)!r} is damaged: its weights are not finite float32 numbers.")
     return content, tensors
 

@@ -23,7 +23,7 @@ from plainnet.tables.kinds import number_strings
 from plainnet.tables.schema import Column, Schema, Spread, level_strings
 from plainnet.tables.wording import did_you_mean, listed
 
-__all__ = ["encode", "feature_names", "match_columns", "position_bins", "smooth_clip"]
+__all__ = ["coded", "encode", "feature_names", "match_columns", "position_bins", "smooth_clip"]
 
 Features = npt.NDArray[np.float32]
 
@@ -47,15 +47,15 @@ def smooth_clip(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def feature_names(schema: Schema) -> list[str]:
     """Name each feature after its column: 'age', 'age (missing)', 'town=Ulm', 'sold: weekday sine'."""
     names = [name for column in schema.used for name in _names(column)]
-    return names + [f"{name}: position" for column in schema.used for name, _ in _coded(column)]
+    return names + [f"{name}: position" for column in schema.used for name, _ in coded(column)]
 
 
 def position_bins(schema: Schema) -> tuple[int, ...]:
     """Return how many bins each position counts: the last features of ``encode`` are as many positions."""
-    return tuple(len(spread.knots) - 1 for column in schema.used for _, spread in _coded(column))
+    return tuple(len(spread.knots) - 1 for column in schema.used for _, spread in coded(column))
 
 
-def _coded(column: Column) -> Iterator[tuple[str, Spread]]:
+def coded(column: Column) -> Iterator[tuple[str, Spread]]:
     """Yield the numbers of a column that have bins."""
     named = {column.name: column.spread} if column.kind == "number" else {}
     named |= {f"{column.name}: {part}": spread for part, spread in (column.parts or {}).items()}

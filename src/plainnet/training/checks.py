@@ -7,8 +7,6 @@ Each trap is an error that says what was found and what to do instead.
 
 from __future__ import annotations
 
-from math import isfinite
-from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from plainnet.engines.job import Loss
 from plainnet.engines.losses import setting_of
 from plainnet.errors import SettingError, TrainingError
+from plainnet.settings import check_number
 from plainnet.training.loss_checks import check_targets, is_own
 from plainnet.training.trial import trial
 
@@ -27,7 +26,6 @@ __all__ = [
     "check_first_batch",
     "check_kinds",
     "check_last_batch",
-    "check_number",
     "check_optimizer",
     "check_seed",
     "check_validation",
@@ -35,30 +33,6 @@ __all__ = [
 
 #: Rows of the trial forward pass: enough to see values outside [0, 1], few enough to cost nothing.
 TRIAL_ROWS = 256
-
-
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    whole: bool = False,
-    least: float | None = None,
-    above: float | None = None,
-    optional: bool = True,
-) -> None:
-    """Check a number; None is left for the caller to fill in where it is ``optional``.
-
-    Raises:
-        SettingError: it is no number, not finite, not whole, below ``least``, or not above ``above``.
-    """
-    if value is None and optional:
-        return
-    kind = "a whole number" if whole else "a number"
-    bound = f" from {least:g}" if least is not None else f" above {above:g}" if above is not None else ""
-    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    is_finite = is_number and (isinstance(value, Integral) or isfinite(value))
-    if not is_finite or (least is not None and value < least) or (above is not None and not value > above):
-        raise SettingError(f"{name} is {kind}{bound}, not {value!r}.")
 
 
 def check_seed(seed: Any) -> int:

@@ -20,7 +20,7 @@ from torch import nn
 from plainnet.engines.engines import Engine, choose_engine
 from plainnet.engines.job import Epochs, Job
 from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
-from plainnet.training.checks import check_number
+from plainnet.settings import check_number
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say

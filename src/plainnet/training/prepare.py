@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from plainnet.engines.job import Job, Loss
 from plainnet.engines.losses import RowWeightedLoss, setting_of
 from plainnet.errors import TrainingError
-from plainnet.settings import EarlyStopping
+from plainnet.settings import EarlyStopping, check_number
 from plainnet.training.checks import (
     check_first_batch,
     check_kinds,
     check_last_batch,
-    check_number,
     check_optimizer,
     check_seed,
     check_validation,

@@ -23,8 +23,9 @@ function prepare(canvas) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
-  return { context, width, height };
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  context.font = `${0.78 * rem}px ${getComputedStyle(document.body).fontFamily}`;
+  return { context, width, height, rem };
 }
 
 /** Round steps for an axis. @param {number} low @param {number} high @param {number} about */
@@ -45,7 +46,7 @@ function ticks(low, high, about) {
  * @param {number} epochs the last on the axis
  */
 export function drawCurves(canvas, curves, stride, epochs) {
-  const { context, width, height } = prepare(canvas);
+  const { context, width, height, rem } = prepare(canvas);
   if (!width) return;
   const all = [];
   for (const { losses, valid } of curves.values()) for (const list of [losses, valid]) for (const value of list) if (value !== null) all.push(value);
@@ -57,7 +58,7 @@ export function drawCurves(canvas, curves, stride, epochs) {
   if (high - low < 1e-12) [low, high] = [low - 0.5, high + 0.5];
   const margin = (high - low) * 0.06;
   [low, high] = [Math.max(low - margin, low > 0 ? 0 : low - margin), high + margin];
-  const box = { left: 52, right: width - 10, top: 8, bottom: height - 34 };
+  const box = { left: 3.4 * rem, right: width - 10, top: 8, bottom: height - 2.3 * rem };
   const x = (/** @type {number} */ epoch) => box.left + ((box.right - box.left) * epoch) / Math.max(1, epochs - 1);
   const y = (/** @type {number} */ loss) => box.bottom - ((box.bottom - box.top) * (loss - low)) / (high - low);
   context.strokeStyle = colour("line");
@@ -75,7 +76,7 @@ export function drawCurves(canvas, curves, stride, epochs) {
   context.textAlign = "center";
   context.textBaseline = "top";
   for (const tick of ticks(0, Math.max(1, epochs - 1), Math.min(8, width / 90))) if (Number.isInteger(tick)) context.fillText(String(tick), x(tick), box.bottom + 5);
-  context.fillText("epoch", (box.left + box.right) / 2, box.bottom + 19);
+  context.fillText("epoch", (box.left + box.right) / 2, box.bottom + 1.25 * rem);
   context.save();
   context.beginPath();
   context.rect(box.left, box.top - 2, box.right - box.left + 2, box.bottom - box.top + 4);
