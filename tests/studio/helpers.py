@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from plainnet.studio.studio import Studio, app_of
+from plainnet.studio.state import Studio
+from plainnet.studio.studio import app_of
 
 PORT = 8420
 HOST = f"127.0.0.1:{PORT}"

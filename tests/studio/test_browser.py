@@ -12,7 +12,8 @@ import pytest
 
 import plainnet
 from plainnet.service.listen import listen, server_of
-from plainnet.studio.studio import Studio, app_of
+from plainnet.studio.state import Studio
+from plainnet.studio.studio import app_of
 from tests.studio.helpers import until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -15,7 +15,8 @@ from plainnet.cli.cli import app as command_line
 from plainnet.errors import RunError, SettingError
 from plainnet.runs.train_run import train_run
 from plainnet.studio import uploads
-from plainnet.studio.studio import Studio, events, serve
+from plainnet.studio.state import Studio, events
+from plainnet.studio.studio import serve
 from tests.studio.helpers import HOST, Client, until
 
 QUICK = {"effort": "quick", "members": 2, "epochs": 3}
