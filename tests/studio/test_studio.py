@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from plainnet.cli.cli import app as command_line
 from plainnet.errors import RunError, SettingError
 from plainnet.runs.train_run import train_run
 from plainnet.studio import uploads
+from plainnet.studio.session import Session
 from plainnet.studio.state import Studio, events
 from plainnet.studio.studio import serve
 from tests.studio.helpers import HOST, Client, until
@@ -252,7 +254,7 @@ def test_a_training_is_watched_paused_and_stopped_and_only_one_runs_at_a_time(tm
     assert "only one at a time" in second.json()["error"]
 
     assert client.post("/api/train/pause").json()["paused"]
-    until(lambda: all(session.version == before for before in [session.version] if not _sleep(0.4)))
+    until(lambda: _is_still(session))
     held = {member: len(losses) for member, (losses, _) in session.curves.items()}
     first, *_ = asyncio.run(_events(client.studio, 1))
     again, *_ = asyncio.run(_events(client.studio, 1))  # a second tab, or the same one reloaded, gets all of it again
@@ -273,10 +275,16 @@ def test_a_training_is_watched_paused_and_stopped_and_only_one_runs_at_a_time(tm
     assert client.post("/api/train/stop").status_code == 422
 
 
-def _sleep(seconds: float) -> None:
-    import time
+def _is_still(session: Session) -> bool:
+    version = session.version
+    time.sleep(0.4)
+    return session.version == version
 
-    time.sleep(seconds)
+
+def test_streams_end_with_the_server(tmp_path) -> None:
+    client = Client(tmp_path)
+    client.studio.is_ending = lambda: True
+    assert asyncio.run(_events(client.studio, 1)) == []
 
 
 def test_a_training_that_fails_says_why(tmp_path) -> None:
@@ -376,6 +384,12 @@ def test_the_model_is_downloaded_and_the_report_where_there_is_one(client, run, 
     (tmp_path / "m.safetensors").write_bytes(answer.content)
     assert plainnet.load(tmp_path / "m.safetensors").classes_.tolist() == ["no", "yes"]
     assert client.get(f"/api/runs/{run}/report").status_code == 404
+    report = client.studio.runs / run / "report.html"
+    report.write_text("<p>good</p>")
+    answer = client.get(f"/api/runs/{run}/report")
+    report.unlink()
+    assert answer.text == "<p>good</p>"
+    assert answer.headers["content-disposition"].startswith("attachment")  # it is not shown as a page of this address
 
 
 @pytest.mark.parametrize("which", ["run", "numbers_run"])

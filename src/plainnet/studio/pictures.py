@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +74,12 @@ class Plane:
         }
 
 
-def plane_of(estimator: Estimator, table: pl.DataFrame, target: str) -> Plane | None:
+def plane_of(estimator: Estimator, read: Callable[[], pl.DataFrame], target: str) -> Plane | None:
     """Return the plane of an estimator that sees two numbers and nothing else, None for any other.
 
     Args:
         estimator: whose columns and target are learnt, though not its networks.
-        table: the rows, the target among the columns.
+        read: reads the rows, the target among the columns; only called where there is a plane.
         target: its name.
     """
     used = estimator.schema_.used
@@ -91,7 +92,7 @@ def plane_of(estimator: Estimator, table: pl.DataFrame, target: str) -> Plane | 
     ):
         return None
     across, up = used
-    known = table.drop_nulls([across.name, up.name, target])
+    known = read().drop_nulls([across.name, up.name, target])
     drawn = known if known.height <= POINTS else known.sample(POINTS, seed=0)
     values = [drawn[column.name].cast(pl.Float64, strict=False).to_numpy() for column in used]
     bounds: list[float] = []

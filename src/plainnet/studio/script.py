@@ -68,6 +68,11 @@ def _plainnet(run: Run) -> str:
         arguments.append(f"kinds={pformat(kinds, width=100)}")
     arguments.append(f"random_state={facts['seed']}")
     lines = [
+        *(
+            ["# The run was stopped early: this trains to the end, and gives another model."]
+            if facts["training"].get("stopped_by") in ("on_epoch", "interrupt", "time")
+            else []
+        ),
         "import plainnet",
         "from plainnet.tables.split import split_rows",
         "",

@@ -178,7 +178,7 @@ class Session:
         self._plan = FitSettings.derive(
             estimator.schema_.n_rows, effort=order.effort, members=order.members, epochs=order.epochs
         )
-        self.plane = plane_of(estimator, load_table(self._source), order.target)
+        self.plane = plane_of(estimator, lambda: load_table(self._source), order.target)
         self._trained_at, self.phase = perf_counter(), "training"
 
     def _note(self, member: int, epochs: Epochs) -> None:

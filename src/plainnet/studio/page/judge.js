@@ -13,6 +13,8 @@ export async function showJudge(run) {
   try {
     const found = await get(runPath(run));
     byId("judge-lead").textContent = `${found.name}: predicts ${found.target} from ${found.table}, ${count(found.rows, "row", "rows")}; ${count(found.members, "network", "networks")}, trained for ${duration(found.seconds)}${{ time: ", ended by the time limit", on_epoch: ", stopped early", interrupt: ", stopped by Ctrl-C" }[/** @type {string} */ (found.training.stopped_by)] ?? ""}.`;
+    const left = found.rows - ["train", "validation", "test"].reduce((all, part) => all + (found.split[part] ?? 0), 0);
+    if (left) byId("judge-lead").append(` ${count(left, "row has", "rows have")} no value in ${found.target}, and ${left === 1 ? "was" : "were"} left out.`);
     place.replaceChildren(...parts(found));
   } catch (error) {
     place.replaceChildren();
