@@ -136,7 +136,7 @@ class Session:
         try:
             run = train_run(
                 self._source, order.target, free_name(self._runs, self._source.name.partition(".")[0]), kinds=order.kinds,
-                seed=order.seed, settings=order.settings, on_epochs=self._look,
+                seed=order.seed, settings=order.settings, on_epochs=self.look,
             )  # fmt: skip
             self._draw_last(run)
             self.run, self.phase = run.path.name, "done"
@@ -152,7 +152,7 @@ class Session:
             self.error, self.phase = "the training ended before there was anything to keep.", "failed"
         self.version += 1
 
-    def _look(self, estimator: Estimator, member: int, network: nn.Module, epochs: Epochs) -> bool:
+    def look(self, estimator: Estimator, member: int, network: nn.Module, epochs: Epochs) -> bool:
         """Note a member's newest epochs; wait in a pause; True: it is to end. Called on the members' threads."""
         with self._lock:
             if self._plan is None:

@@ -48,6 +48,7 @@ export function upload(path, file, tell) {
     request.open("POST", `${path}?name=${encodeURIComponent(file.name)}`);
     request.upload.onprogress = (event) => tell(event.lengthComputable ? event.loaded / event.total : 0);
     request.onload = () => {
+      /** @type {any} */
       let content = {};
       try {
         content = JSON.parse(request.responseText);

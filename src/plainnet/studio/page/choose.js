@@ -3,7 +3,7 @@
 
 import { get, post, upload } from "./api.js";
 import { sparkline } from "./charts.js";
-import { byId, count, el, message, number, percent, size } from "./dom.js";
+import { byId, count, el, message, number, percent, reason, size } from "./dom.js";
 
 const KINDS = ["number", "category", "flag", "date", "ignored"];
 const EXAMPLES = { moons: "two moons", circles: "circles", spirals: "spirals", tutorial: "the first tutorial’s 100 random rows" };
@@ -37,7 +37,7 @@ export function startChoosing(state, refresh, begun) {
       await post("/api/train", order());
       begun();
     } catch (error) {
-      message(error.message);
+      message(reason(error));
     }
     byId("train").disabled = false;
   });
@@ -64,7 +64,7 @@ async function take(file, refresh) {
     await refresh();
     await choose(name, null);
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
   bar.hidden = true;
 }
@@ -76,7 +76,7 @@ async function example(name, settings, refresh) {
     await refresh();
     await choose(made.name, settings.target, settings);
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -101,7 +101,7 @@ async function choose(table, target, settings) {
     byId("table-title").focus({ preventScroll: true });
     byId("order").scrollIntoView({ block: "start", behavior: "smooth" });
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -171,7 +171,7 @@ async function change(column, select) {
     chosen.kinds = kinds;
     chosen.columns = found.columns;
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
   drawColumns();
   const again = [...document.querySelectorAll("#columns select")].find((each) => each.getAttribute("aria-label") === `Kind of ${column.name}`);

@@ -55,6 +55,9 @@ export function duration(seconds) {
   return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
+/** What an error says. @param {unknown} error */
+export const reason = (error) => (error instanceof Error ? error.message : String(error));
+
 /** Say what went wrong; '' takes it away. @param {string} text */
 export function message(text) {
   const close = el("button", { type: "button", click: () => message("") }, "Close");

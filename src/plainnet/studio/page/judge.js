@@ -3,7 +3,7 @@
 
 import { get, runPath } from "./api.js";
 import { calibration, errorBars, scatter } from "./charts.js";
-import { byId, count, duration, el, message, number, percent } from "./dom.js";
+import { byId, count, duration, el, message, number, percent, reason } from "./dom.js";
 
 /** @param {string} run */
 export async function showJudge(run) {
@@ -18,7 +18,7 @@ export async function showJudge(run) {
     place.replaceChildren(...parts(found));
   } catch (error) {
     place.replaceChildren();
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -89,7 +89,8 @@ function allScores(scores) {
 export function listRuns(runs, here) {
   const place = byId("runs");
   if (!runs.length) return place.replaceChildren(el("p", { class: "note" }, "No run yet."));
-  const metrics = [...new Set(runs.flatMap((run) => run.scores.map((/** @type {any} */ score) => score.metric)))];
+  const own = runs.filter((run) => run.name === here); // its scores come first
+  const metrics = [...new Set([...own, ...runs].flatMap((run) => run.scores.map((/** @type {any} */ score) => score.metric)))];
   const head = ["Run", "Made", "Table", "Predicts", "Rows", "Networks", "Trained", ...metrics];
   const body = runs.map((run) => {
     const by = Object.fromEntries(run.scores.map((/** @type {any} */ score) => [score.metric, score]));

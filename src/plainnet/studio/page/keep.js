@@ -2,7 +2,7 @@
 // Step 5: the model, predictions for another file, and the Python that does the same.
 
 import { get, getText, postFile, runPath } from "./api.js";
-import { byId, el, message } from "./dom.js";
+import { byId, el, message, reason } from "./dom.js";
 
 /** @param {string} run */
 export async function showKeep(run) {
@@ -13,7 +13,7 @@ export async function showKeep(run) {
     try {
       code.textContent = await getText(`${runPath(run)}/script?kind=${kind}`);
     } catch (error) {
-      code.textContent = error.message;
+      code.textContent = reason(error);
     }
     for (const button of document.querySelectorAll("[data-kind]")) button.setAttribute("aria-pressed", String(button.getAttribute("data-kind") === kind));
   };
@@ -35,7 +35,7 @@ export async function showKeep(run) {
   try {
     report.hidden = !(await get(runPath(run))).has_report;
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -62,7 +62,7 @@ async function predict(run, input, note) {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   } catch (error) {
     note.textContent = "";
-    message(error.message);
+    message(reason(error));
   }
   input.value = "";
 }

@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { listTables, startChoosing } from "./choose.js";
-import { byId, message } from "./dom.js";
+import { byId, message, reason } from "./dom.js";
 import { listRuns, showJudge } from "./judge.js";
 import { showKeep } from "./keep.js";
 import { showTry } from "./try.js";
@@ -48,7 +48,7 @@ async function start() {
   try {
     state = await get("/api/state");
   } catch (error) {
-    message(error.message);
+    message(reason(error));
     return;
   }
   const isTraining = state.training && !["done", "failed"].includes(state.training.phase);

@@ -2,7 +2,7 @@
 // Step 4: a row made up by the reader; what the networks say to it moves as it is changed.
 
 import { get, post, runPath } from "./api.js";
-import { byId, el, message, number, percent } from "./dom.js";
+import { byId, el, message, number, percent, reason } from "./dom.js";
 
 let run = "";
 let isAsking = false;
@@ -20,7 +20,7 @@ export async function showTry(name) {
     byId("fields").onsubmit = (/** @type {Event} */ event) => event.preventDefault();
     await ask();
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -53,7 +53,7 @@ async function ask() {
       show(await post(`${runPath(run)}/answer`, values));
     }
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
   isAsking = false;
 }

@@ -3,7 +3,7 @@
 
 import { post } from "./api.js";
 import { classColour, drawCurves, drawNetwork, drawPlane } from "./charts.js";
-import { byId, duration, el, message, number } from "./dom.js";
+import { byId, duration, el, message, number, reason } from "./dom.js";
 
 /** @type {{training: any, curves: Map<number, any>, plane: any, surface: any, network: any, spoken: number}} */
 const seen = { training: null, curves: new Map(), plane: null, surface: null, network: null, spoken: 0 };
@@ -25,7 +25,7 @@ async function steer(what) {
   try {
     await post(`/api/train/${what}`, {});
   } catch (error) {
-    message(error.message);
+    message(reason(error));
   }
 }
 
@@ -76,7 +76,7 @@ function drawAll() {
     const { classes, names } = seen.plane;
     if (byId("plane-caption").dataset.of !== String(training.number)) {
       byId("plane-caption").dataset.of = String(training.number);
-      byId("plane-caption").replaceChildren(`${names[0]} across, ${names[1]} up. `, ...(classes.length ? classes.flatMap((/** @type {string} */ each, /** @type {number} */ i) => [el("span", { class: "dot", "--dot": classColour(i) }), each]) : ["Low to high."]), el("br"), "The stronger the colour, the surer the networks are; the dots are rows.");
+      byId("plane-caption").replaceChildren(`${names[0]} across, ${names[1]} up. `, ...(classes.length ? classes.flatMap((/** @type {string} */ each, /** @type {number} */ i) => [el("span", { class: "dot", "--dot": classColour(i) }), each]) : []), el("br"), classes.length ? "The stronger the colour, the surer the networks are; the dots are rows." : "Blue: below the mean; orange: above it. The dots are rows.");
     }
   }
   byId("network-figure").hidden = !seen.network;
