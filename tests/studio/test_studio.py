@@ -172,6 +172,28 @@ def test_a_body_that_is_none_is_refused_in_words(client, body) -> None:
     assert answer.json()["error"]
 
 
+def test_an_upload_that_is_broken_off_is_not_kept(tmp_path, caplog) -> None:
+    client = Client(tmp_path)
+    parts = iter([{"type": "http.request", "body": b"a,b\n1,", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive() -> dict:
+        return next(parts)
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/tables", "raw_path": b"/api/tables", "query_string": b"name=t.csv",
+        "headers": [(b"host", HOST.encode()), (b"cookie", cookie.encode())], "http_version": "1.1", "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert not list((tmp_path / "tables").iterdir())
+    assert not caplog.records
+
+
 # Columns.
 
 
@@ -275,6 +297,10 @@ def test_a_training_is_watched_paused_and_stopped_and_only_one_runs_at_a_time(tm
     assert client.post("/api/train/stop").status_code == 422
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
 def _is_still(session: Session) -> bool:
     version = session.version
     time.sleep(0.4)
@@ -363,7 +389,7 @@ def test_one_row_is_predicted_as_the_model_says(client, run, numbers_run) -> Non
 
 
 def test_predictions_come_back_without_formulas(client, run, rows) -> None:
-    before = sorted(path.name for path in client.studio.tables.iterdir())
+    before = _files(client.studio.work)
     answer = client.post(
         f"/api/runs/{run}/predictions?name=new.csv", content=rows.head(40).drop("bought").write_csv().encode()
     )
@@ -372,7 +398,7 @@ def test_predictions_come_back_without_formulas(client, run, rows) -> None:
     assert found.height == 40
     assert not found["town"].str.starts_with("=").any()
     assert found["town"].str.starts_with("'=HYPERLINK").any()
-    assert sorted(path.name for path in client.studio.tables.iterdir()) == before
+    assert _files(client.studio.work) == before
     lacking = client.post(f"/api/runs/{run}/predictions?name=new.csv", content=b"town\nUlm\n")
     assert lacking.status_code == 422
     assert "missing  joined" in lacking.json()["error"]

@@ -7,17 +7,20 @@ The guard of ``plainnet.service`` stands before it. The browser gets in by a tok
 from __future__ import annotations
 
 import hmac
+import os
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -35,6 +38,7 @@ from plainnet.studio.session import Order
 from plainnet.studio.state import BusyError, Studio, events
 from plainnet.studio.tryout import answer, form
 from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, receive, table_path
+from plainnet.tables.read import read_table
 
 __all__ = ["app_of", "serve"]
 
@@ -55,7 +59,7 @@ def app_of(studio: Studio, host: str, port: int) -> App:
         *_using(studio),
     ]
     refused = dict.fromkeys((PlainnetError, msgspec.ValidationError, msgspec.DecodeError), _refused)
-    app = Starlette(routes=routes, exception_handlers=refused)
+    app = Starlette(routes=routes, exception_handlers={**refused, ClientDisconnect: _gone})
     files = [f"/page/{path.name}" for path in PAGE.iterdir()]
     return guarded(
         app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
@@ -200,11 +204,9 @@ def _using(studio: Studio) -> list[Route]:
 
     async def predictions(request: Request) -> Response:
         estimator = await run_in_threadpool(studio.model, request.path_params["name"])
-        path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
-        try:
-            content = await run_in_threadpool(lambda: predictions_csv(estimator, load_table(path)))
-        finally:
-            path.unlink(missing_ok=True)
+        with TemporaryDirectory(dir=studio.work, prefix=".rows-") as folder:
+            path = await receive(request.stream(), Path(folder), request.query_params.get("name", ""))
+            content = await run_in_threadpool(lambda: predictions_csv(estimator, read_table(path)))
         return Response(content, media_type="text/csv")
 
     return [
@@ -253,6 +255,11 @@ async def _refused(_: Request, error: Exception) -> Response:
     return response
 
 
+async def _gone(_: Request, __: Exception) -> Response:
+    """Answer nobody: the browser broke an upload off, and nothing of it was kept."""
+    return Response(status_code=400)
+
+
 # The server.
 
 
@@ -278,7 +285,7 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
     say(
         f"plainnet studio: {address}\nThe address works once. Tables and runs are kept in {studio.work}. Ctrl-C ends it."
     )
-    if opens:
+    if opens and _has_screen():
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     try:
         run_server(server, sock)
@@ -288,3 +295,8 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
             session.stop()
             say("Ending the training; its best networks so far are kept.")
             session.join(60)
+
+
+def _has_screen() -> bool:
+    """Whether a browser can open a window: on Linux without a screen, Python would open one that takes the terminal."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
