@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ |= {"COLUMNS": "110", "TERMINAL_WIDTH": "110", "NO_COLOR": "1", "TERM": "dumb"}
 
 DOCS = Path(__file__).parent
-VERBS = ("train", "predict", "evaluate", "show", "plot", "runs", "tutorial", "doctor")
+VERBS = ("train", "predict", "evaluate", "compare", "show", "plot", "runs", "tutorial", "doctor")
 
 
 def cli_page() -> str:

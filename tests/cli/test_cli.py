@@ -16,7 +16,7 @@ from plainnet.cli.output import print_scores
 from tests.helpers import people
 
 DOCS = Path(__file__).parents[2] / "docs"
-VERBS = ("train", "predict", "evaluate", "show", "plot", "runs", "tutorial", "doctor")
+VERBS = ("train", "predict", "evaluate", "compare", "show", "plot", "runs", "tutorial", "doctor")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_model_file(source, tmp_path) -> None:
 
 def test_numbers_get_numbers_scores(source, tmp_path) -> None:
     run = train_run(source, "income", tmp_path / "run", settings=QUICK, kinds={"rich": "ignored"})
-    assert [score["metric"] for score in run.facts["scores"]["test"]] == ["RMSE", "MAE", "R²"]
+    assert [score["metric"] for score in run.facts["scores"]["test"]][:3] == ["RMSE", "MAE", "R²"]
     assert run.facts["task_reason"].startswith("the target holds")
 
 

@@ -11,8 +11,9 @@ from torch import nn
 import plainnet
 from plainnet import Trial, train_many
 from plainnet.errors import RunError
+from plainnet.runs.again import test_rows_of as rows_tested_by
 from plainnet.runs.runs import Run
-from plainnet.runs.train_run import test_rows_of as rows_tested_by, train_run
+from plainnet.runs.train_run import train_run
 
 EPOCHS = {"fused": 300, "eager": 20}
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import plainnet
-from plainnet.cli import doctor, evaluate, plot, predict, runs, show, studio, train, tutorial
+from plainnet.cli import compare, doctor, evaluate, plot, predict, runs, show, studio, train, tutorial
 from plainnet.errors import PlainnetError, PlainnetWarning
 
 __all__ = ["app", "main"]
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, predict, evaluate, show, plot, runs, studio, tutorial, doctor):
+for verb in (train, predict, evaluate, compare, show, plot, runs, studio, tutorial, doctor):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 

@@ -24,6 +24,8 @@ plainnet train churn.parquet --target Churn --out runs/churn --category zip --ig
 
 plainnet train sales.csv --target sold --time day      the latest rows test
 
+plainnet train churn.csv --target Churn --folds 5       cross-validation
+
 plainnet train sqlite:///shop.db --query orders --target returned"""
 
 
@@ -49,7 +51,19 @@ def train(
     task: Annotated[
         str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)
     ] = None,
-    test: Annotated[float, typer.Option(help="Share of the rows held out for the test scores.")] = 0.2,
+    test: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the rows held out for the test scores.  [default: 0.2; 0 with --folds]", show_default=False
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validation: test on each of so many folds, trained on the others; the model kept learns from all rows.",
+            show_default=False,
+        ),
+    ] = None,
     group: Annotated[
         str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)
     ] = None,
@@ -137,7 +151,7 @@ def train(
         for name in names or ()
     }
     run = train_run(
-        table, target, out, query=query, task=task, test_share=test, group=group, time=time, kinds=kinds, seed=seed,
+        table, target, out, query=query, task=task, test_share=test, folds=folds, group=group, time=time, kinds=kinds, seed=seed,
         overwrite=overwrite, progress=True, settings=settings,
     )  # fmt: skip
     training = run.facts["training"]
@@ -160,6 +174,10 @@ def train(
         typer.echo(f"Stopped by the time limit of {time_limit:g} s; the best networks so far are kept.", err=True)
     if training["stopped_by"] == "interrupt":
         typer.echo(f"Stopped by Ctrl-C after {training['epochs']} epochs; the best networks so far are kept.", err=True)
+        raise typer.Exit(130)
+    crossed = run.facts["folds"]
+    if crossed is not None and crossed["stopped_by"]:
+        typer.echo(f"Stopped by Ctrl-C: {len(crossed['each'])} of {folds} folds are done, and scored.", err=True)
         raise typer.Exit(130)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.options import check_options
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import DECAY, Member, Recipe, default_rate
@@ -73,6 +74,7 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, npt.NDArray[np.float32]
         if isinstance(settings.get(name), list):
             settings[name] = dict(settings[name])
     estimator = ESTIMATORS[content["estimator"]](**settings)
+    check_options(estimator)
     estimator.schema_ = Schema.from_json(content["schema"])
     estimator.target_ = target_from_json(content["target"])
     if isinstance(estimator.target_, ClassTarget | LabelsTarget) is not isinstance(estimator, NetClassifier):

@@ -1,26 +1,42 @@
-"""Scores of an estimator on a table, each with the number of rows and beside a baseline that looks at no column.
+"""Scores of an estimator on a table, each with its interval, the number of rows, and a baseline that looks at no column.
 
-The metrics are scikit-learn's. The baseline always says the training rows' most frequent class (with their shares as
-probabilities) or their mean: a network that is not better has learnt nothing.
+The metrics are scikit-learn's (``classes``, ``numbers``), the intervals the bootstrap's (``bootstrap``). The baseline always says the
+training rows' most frequent class (with their shares as probabilities), their mean or their quantiles: a network that is not
+better has learnt nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from math import sqrt
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sklearn import metrics
 
 from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.bootstrap import LEAST_ROWS, Measure, draw_counts, interval_of, resampled_rows
+from plainnet.evaluation.classes import choose_threshold, class_measures, label_measures
+from plainnet.evaluation.numbers import COVERAGE, interval_measures, number_measures, quantile_measures
+from plainnet.tables.target import CountTarget, LabelsTarget
 from plainnet.tables.wording import listed
 
-__all__ = ["Score", "baseline_of", "evaluate", "score"]
+__all__ = [
+    "Measured",
+    "Score",
+    "baseline_of",
+    "check_targets",
+    "evaluate",
+    "measure",
+    "predictions_of",
+    "reach_of",
+    "score",
+    "threshold_of",
+    "what_is_left_out",
+]
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +54,9 @@ class Score:
         baseline: of the baseline, on the same rows.
         rows: how many rows it was measured on.
         higher_is_better: which way is good.
+        low: lower end of the value's 95 % interval; None: there is none.
+        high: its upper end.
+        aim: what the value should be, where neither higher nor lower is better: the coverage of an interval; else None.
     """
 
     metric: str
@@ -45,102 +64,228 @@ class Score:
     baseline: float
     rows: int
     higher_is_better: bool
+    low: float | None = None
+    high: float | None = None
+    aim: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as plain values."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A score with what its interval came from.
+
+    Attributes:
+        score: the score.
+        replicates: (B,) its value on resamples of the rows, the same resamples for every network; None: too few rows.
+    """
+
+    score: Score
+    replicates: Array | None
+
+
 def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
-    """Measure the baseline on the training rows: the share of each class (C,), or the mean (1,) or (K,)."""
-    if isinstance(estimator, NetClassifier):
+    """Measure the baseline on the training rows.
+
+    Args:
+        estimator: fitted.
+        y: their targets, (N,) or (N, K).
+
+    Returns:
+        The share of each class (C,) or label (L,), the mean (1,) or (K,), or the quantiles (Q,) that the estimator predicts.
+    """
+    if isinstance(estimator, NetClassifier) and y.ndim == 1:
         counts = np.array([(y == each).sum() for each in estimator.classes_], dtype=np.float64)
         return np.asarray(counts / counts.sum())
+    if quantiles := getattr(estimator.target_, "quantiles", ()):
+        return np.asarray(np.quantile(y, quantiles))
     return np.asarray(np.atleast_1d(y.mean(axis=0)))
 
 
-def evaluate(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array, baseline: Array) -> list[Score]:
+def predictions_of(estimator: NetClassifier | NetRegressor, table: pl.DataFrame) -> Array:
+    """Predict what ``score`` wants: probabilities (N, C), or numbers (N,) or (N, K)."""
+    return estimator.predict_proba(table) if isinstance(estimator, NetClassifier) else estimator.predict(table)
+
+
+def threshold_of(estimator: NetClassifier | NetRegressor, predictions: Array, y: Array) -> float | None:
+    """Choose the probability of the second of two classes from which F1 says it.
+
+    Args:
+        estimator: fitted.
+        predictions: (N, C) probabilities of rows that the networks did not train on: out of fold, or of validation rows.
+        y: (N,) their classes.
+
+    Returns:
+        That of the highest F1; None where there are not two classes, or the rows hold one of them only.
+    """
+    if not isinstance(estimator, NetClassifier) or y.ndim > 1 or predictions.shape[1] != 2:
+        return None
+    return choose_threshold(predictions[:, 1], _codes_of(estimator, y))
+
+
+def reach_of(estimator: NetClassifier | NetRegressor, n_rows: int) -> Array | None:
+    """Return half the width of the 90 % interval of each of N rows, (N,), as in ``predict_interval``; None: there is none."""
+    residuals = getattr(estimator, "residuals_", None)
+    if residuals is None:
+        return None
+    return np.full(n_rows, np.interp(COVERAGE, np.linspace(0, 1, len(residuals)), residuals))
+
+
+def evaluate(
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    y: Array,
+    baseline: Array,
+    *,
+    threshold: float | None = None,
+) -> list[Score]:
     """Score an estimator on a table of N rows; the other arguments, the scores and the errors are those of ``score``."""
-    is_class = isinstance(estimator, NetClassifier)
-    if is_class:
-        estimator.target_.encode(y)  # refuses unknown classes before the time of predicting is spent
-    return score(estimator, estimator.predict_proba(table) if is_class else estimator.predict(table), y, baseline)
+    check_targets(estimator, y)  # refuses unknown classes before the time of predicting is spent
+    return score(estimator, predictions_of(estimator, table), y, baseline, threshold=threshold)
 
 
-def score(estimator: NetClassifier | NetRegressor, predictions: Array, y: Array, baseline: Array) -> list[Score]:
+def score(
+    estimator: NetClassifier | NetRegressor,
+    predictions: Array,
+    y: Array,
+    baseline: Array,
+    *,
+    threshold: float | Array | None = None,
+    reach: Array | Literal["own"] | None = "own",
+) -> list[Score]:
     """Score an estimator's predictions.
 
     Args:
         estimator: fitted.
         predictions: (N, C) probabilities, or (N,) or (N, K) numbers.
-        y: (N,) the targets of these rows.
+        y: (N,) the targets of these rows, or (N, K).
         baseline: what ``baseline_of`` gave for the training rows.
+        threshold: of two classes, what ``threshold_of`` gave for rows that were not trained on, one or (N,); None: F1 at 0.5.
+        reach: (N,) half the width of each row's 90 % interval; 'own': the estimator's; None: there is none.
 
     Returns:
-        For classes: accuracy, balanced accuracy, log-loss, and AUC (one against the rest, averaged over the classes)
-        where the rows hold every class. For numbers: RMSE and MAE in the target's unit, R² where the target varies.
+        The scores, the chief one first. For two classes: AUC, average precision, accuracy, balanced accuracy, F1, log-loss, Brier
+        score, calibration error; for more: AUC (one against the rest, the mean over the classes), accuracy, balanced accuracy,
+        macro F1, top-3 accuracy from 6 classes on, log-loss, Brier score, calibration error. For labels: macro AUC, subset
+        accuracy, log-loss. For numbers: RMSE, MAE, R², median absolute error, MAPE; for counts the Poisson deviance too; coverage
+        and width of the 90 % interval where there is one. For quantiles: pinball loss, coverage. What is not defined on these
+        rows is left out.
 
     Raises:
         TableError: the target holds what the estimator does not predict.
     """
+    return [each.score for each in measure(estimator, predictions, y, baseline, threshold=threshold, reach=reach)]
+
+
+def measure(
+    estimator: NetClassifier | NetRegressor,
+    predictions: Array,
+    y: Array,
+    baseline: Array,
+    *,
+    threshold: float | Array | None = None,
+    reach: Array | Literal["own"] | None = "own",
+) -> list[Measured]:
+    """Score as ``score`` does, and return the resampled values too."""
+    check_targets(estimator, y)
+    n_rows = len(y)
+    if n_rows == 0:
+        raise TableError("there are no rows to score.")
     if isinstance(estimator, NetClassifier):
-        return _class_scores(estimator, predictions, y, baseline)
-    if y.dtype.kind not in "fiub":
+        found = predictions.astype(np.float64)
+        if not isinstance(estimator.target_, LabelsTarget):
+            found /= found.sum(axis=1, keepdims=True)
+        guessed = np.broadcast_to(baseline, found.shape)
+    else:
+        # Tiny numbers are squared in a unit of their own: in float64 the square of 1e-200 is 0.
+        largest = float(np.abs(y.astype(np.float64)).max())
+        unit = largest if 0 < largest < TINY else 1.0
+        y = y.astype(np.float64).reshape(n_rows, -1) / unit
+        found = predictions.reshape(n_rows, -1) / unit
+        guessed = np.broadcast_to(baseline / unit, found.shape)
+        reaches = reach_of(estimator, n_rows) if isinstance(reach, str) else reach
+        reaches = None if reaches is None else reaches / unit
+
+    def measures(rows: Array) -> list[Measure]:
+        if isinstance(estimator, NetClassifier):
+            if isinstance(estimator.target_, LabelsTarget):
+                return label_measures(y[rows].astype(np.int64))
+            at = threshold[rows] if isinstance(threshold, np.ndarray) else threshold
+            return class_measures(_codes_of(estimator, y[rows]), found.shape[1], at)
+        if quantiles := getattr(estimator.target_, "quantiles", ()):
+            return quantile_measures(y[rows], quantiles, unit=unit)
+        own = number_measures(y[rows], are_counts=isinstance(estimator.target_, CountTarget), unit=unit)
+        return own if reaches is None else own + interval_measures(y[rows], reaches[rows], guessed[rows], unit=unit)
+
+    drawn = resampled_rows(n_rows)
+    all_rows = np.arange(n_rows)
+    of_all = measures(all_rows)
+    of_drawn = {each.name: each for each in (of_all if len(drawn) == n_rows else measures(drawn))}
+    counts = draw_counts(len(drawn)) if n_rows >= LEAST_ROWS else None
+    return [_measured(each, of_drawn.get(each.name), found, guessed, drawn, counts) for each in of_all]
+
+
+def _measured(
+    of_all: Measure, of_drawn: Measure | None, found: Array, guessed: Array, drawn: Array, counts: Array | None
+) -> Measured:
+    """Measure one metric, and resample it."""
+    value = of_all.value(found)
+    replicates = None
+    if counts is not None and of_drawn is not None:
+        replicates = of_drawn.resampled(found[drawn], counts)
+        if len(drawn) < len(found):
+            away = replicates - of_drawn.value(found[drawn])
+            replicates = value + away * sqrt(len(drawn) / len(found))
+        replicates = replicates * of_all.unit
+    low, high = interval_of(replicates) or (None, None)
+    baseline = of_all.value(guessed) if of_all.baseline is None else of_all.baseline
+    score = Score(
+        of_all.name, value * of_all.unit, baseline * of_all.unit, len(found), of_all.higher_is_better, low, high, of_all.aim
+    )  # fmt: skip
+    return Measured(score, replicates)
+
+
+def what_is_left_out(estimator: NetClassifier | NetRegressor, y: Array) -> list[str]:
+    """Say which scores these targets, (N,), leave out, and why: a sentence each, without a full stop."""
+    said = []
+    values = np.unique(y)
+    if isinstance(estimator, NetClassifier) and y.ndim == 1 and len(values) < len(estimator.classes_):
+        n_classes = len(estimator.classes_)
+        without = "AUC, average precision and F1 are" if n_classes == 2 else "AUC is"
+        held = (
+            f"are all of the class {values[0]!s:.40}"
+            if len(values) == 1
+            else f"hold {len(values)} of {n_classes} classes"
+        )
+        said.append(f"{without} left out, as the rows {held}")
+    if isinstance(estimator, NetRegressor) and len(values) == 1 and not getattr(estimator.target_, "quantiles", ()):
+        said.append(f"R² is left out, as all rows have the target {values[0]:g}")
+    if len(y) < LEAST_ROWS:
+        said.append(
+            f"there are no intervals, as {len(y)} row{' is' if len(y) == 1 else 's are'} too few to stand for others"
+        )
+    return said
+
+
+def _codes_of(estimator: NetClassifier, y: Array) -> npt.NDArray[np.int64]:
+    """Return the number of each row's class."""
+    return estimator.target_.encode(y).astype(np.int64)
+
+
+def check_targets(estimator: NetClassifier | NetRegressor, y: Array) -> None:
+    """Check that the targets are of the kind that is predicted.
+
+    Raises:
+        TableError: they are not.
+    """
+    if isinstance(estimator, NetClassifier):
+        estimator.target_.encode(y)
+    elif y.dtype.kind not in "fiub":
         raise TableError(
             f"the network predicts numbers, and the target column holds {listed(y.ravel()[:2].tolist())}, which are none: "
             "convert it to numbers."
         )
-    y = y.astype(np.float64)
-    return _number_scores(predictions, y, baseline)
-
-
-def _class_scores(estimator: NetClassifier, predictions: Array, y: Array, shares: Array) -> list[Score]:
-    codes = estimator.target_.encode(y)
-    found = predictions.astype(np.float64)
-    found /= found.sum(axis=1, keepdims=True)
-    guessed = np.tile(shares, (len(y), 1))
-    labels = np.arange(len(shares))
-
-    def accuracy(p: Array) -> float:
-        return float(metrics.accuracy_score(codes, p.argmax(axis=1)))
-
-    def balanced_accuracy(p: Array) -> float:
-        hits = p.argmax(axis=1) == codes
-        return float(np.mean([hits[codes == code].mean() for code in np.unique(codes)]))
-
-    def log_loss(p: Array) -> float:
-        return float(metrics.log_loss(codes, p, labels=labels))
-
-    def auc(p: Array) -> float:
-        return float(metrics.roc_auc_score(codes, p[:, 1] if len(labels) == 2 else p, multi_class="ovr", labels=labels))
-
-    wanted = [
-        ("accuracy", accuracy, True),
-        ("balanced accuracy", balanced_accuracy, True),
-        ("log-loss", log_loss, False),
-    ]
-    if len(np.unique(codes)) == len(labels):
-        wanted.insert(0, ("AUC", auc, True))
-    return [Score(name, metric(found), metric(guessed), len(y), higher) for name, metric, higher in wanted]
-
-
-def _number_scores(predicted: Array, y: Array, mean: Array) -> list[Score]:
-    guessed = np.broadcast_to(mean if y.ndim > 1 else mean[0], y.shape)
-    wanted = [
-        ("RMSE", metrics.root_mean_squared_error, False),
-        ("MAE", metrics.mean_absolute_error, False),
-        ("R²", metrics.r2_score, True),
-    ]
-    if len(y) < 2 or not np.ptp(y, axis=0).all():
-        wanted.pop()
-    # Tiny numbers are squared in a unit of their own: in float64 the square of 1e-200 is 0.
-    largest = float(np.abs(y).max(initial=0))
-    unit = largest if 0 < largest < TINY else 1.0
-
-    def value(name: str, metric: Callable[[Array, Array], float], values: Array) -> float:
-        return float(metric(y / unit, values / unit)) * (1.0 if name == "R²" else unit)
-
-    return [
-        Score(name, value(name, metric, predicted), value(name, metric, guessed), len(y), higher)
-        for name, metric, higher in wanted
-    ]
+    elif not np.isfinite(y).all():
+        raise TableError("the target holds NaN or infinity, which cannot be scored: drop those rows.")

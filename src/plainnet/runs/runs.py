@@ -50,6 +50,9 @@ CONTENT: dict[str, Any] = {
     "format": int,
 }
 SCORE = {"metric": str, "value": Real, "baseline": Real, "rows": int, "higher_is_better": bool}
+#: What run.json of older versions lacks.
+LATER: dict[str, Any] = {"threshold": Real | None, "folds": dict | None}
+LATER_SCORE = dict.fromkeys(("low", "high", "aim", "mean", "deviation"), Real | None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ class Run:
     def baseline(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Shares of the classes, or the mean, of the training rows."""
         return np.array(self.facts["baseline"], dtype=np.float64)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of the second of two classes from which F1 says it; None: there is none, or an older version wrote the run."""
+        threshold = self.facts.get("threshold")
+        return None if threshold is None else float(threshold)
 
     def history(self) -> History:
         """Read the history of the training."""
@@ -174,7 +183,7 @@ def _problem(facts: Any) -> str:
             f"has format {facts['format']}, and this version of plainnet reads up to {FORMAT}. "
             "Run: pip install --upgrade plainnet"
         )
-    strange = _strange(facts, CONTENT)
+    strange = _strange(facts, CONTENT) or _strange_later(facts, LATER)
     wrong = strange or next(filter(None, map(_strange_scores, facts["scores"].items())), "")
     if not wrong and not all(isinstance(each, Real) for each in facts["baseline"]):
         wrong = f"its baseline is {facts['baseline']!r:.40}"
@@ -186,7 +195,9 @@ def _strange_scores(part: tuple[str, Any]) -> str:
     name, scores = part
     if not isinstance(scores, list) or not scores:
         return f"its scores: {name} is {scores!r:.40}"
-    return next(filter(None, (_strange(score, SCORE, f"scores: {name}: ") for score in scores)), "")
+    place = f"scores: {name}: "
+    found = (_strange(score, SCORE, place) or _strange_later(score, LATER_SCORE, place) for score in scores)
+    return next(filter(None, found), "")
 
 
 def _strange(content: Any, wanted: Mapping[str, Any], place: str = "") -> str:
@@ -203,6 +214,11 @@ def _strange(content: Any, wanted: Mapping[str, Any], place: str = "") -> str:
         elif not isinstance(value, kind):
             return f"its {place}{key} is {value!r:.40}"
     return ""
+
+
+def _strange_later(content: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
+    """Say which key that older versions did not write holds something else than ``wanted``."""
+    return _strange({name: content.get(name) for name in wanted}, wanted, place)
 
 
 def list_runs(folder: str | Path) -> list[Run]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, deserialize
 
 from plainnet.errors import ModelFileError
 from plainnet.files import replacing
+from plainnet.storage.content import problem_of
 
 __all__ = ["FORMAT", "plain", "read_model", "write_model"]
 
@@ -58,52 +61,94 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
         ModelFileError: the file is missing, is no plainnet model, is damaged, or was written by a newer version.
     """
     path = Path(path)
-    check_header(path)
-    from safetensors import SafetensorError, safe_open
-
+    data = _read_whole(path)
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            if "plainnet" not in metadata:
-                raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one that plainnet wrote.")
-            content = json.loads(metadata["plainnet"])
-            if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-                raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number.")
-            if content["format"] > FORMAT:
-                raise ModelFileError(
-                    f"{str(path)!r} has format {content['format']}, and this version of plainnet reads up to {FORMAT}. "
-                    "Run: pip install --upgrade plainnet"
-                )
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{str(path)!r} is damaged or no model file: {error}.") from error
-    if any(tensor.dtype != np.float32 or not np.isfinite(tensor).all() for tensor in tensors.values()):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        found = deserialize(data)  # type: ignore[no-untyped-call]  # it refuses tensors that overlap, leave gaps, or lie outside the file
+        metadata = header.get("__metadata__") or {}
+        if "plainnet" not in metadata:
+            raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one that plainnet wrote.")
+        content = json.loads(metadata["plainnet"])
+    except (SafetensorError, ValueError, RecursionError, AttributeError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged or no model file: {str(error) or 'nested too deep'}."
+        ) from error
+    check_format(path, content)
+    if wrong := problem_of(content):
+        raise ModelFileError(f"{str(path)!r} is damaged: {wrong}.")
+    tensors = {}
+    for name, entry in found:
+        if entry["dtype"] != "F32":
+            raise ModelFileError(
+                f"{str(path)!r} is damaged: its weights {name!r:.40} are {entry['dtype']}, not float32."
+            )
+        tensors[name] = np.frombuffer(entry["data"], dtype="<f4").reshape(entry["shape"])
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelFileError(f"{str(path)!r} is damaged: its weights are not finite float32 numbers.")
     return content, tensors
 
 
-def check_header(path: Path) -> None:
-    """Check the file's first 8 bytes against its size, before anything is read into memory.
+def check_format(path: Path, content: Any) -> None:
+    """Check the format's number.
 
     Raises:
-        ModelFileError: the file is missing, a folder, too short, or announces a header that cannot be.
+        ModelFileError: there is none, or that of a newer version.
+    """
+    number = content.get("format") if isinstance(content, dict) else None
+    if type(number) is not int or number < 1:
+        raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number.")
+    if number > FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} has format {number}, and this version of plainnet reads up to {FORMAT}. "
+            "Run: pip install --upgrade plainnet"
+        )
+
+
+def _read_whole(path: Path) -> bytes:
+    """Read a model file, opened once, so that it cannot become another between two looks; its header's length is checked first.
+
+    Raises:
+        ModelFileError: the file is missing, no plain file, has a second name, is too short, or announces a header that cannot be.
     """
     try:
-        if path.is_dir():
-            raise ModelFileError(f"{str(path)!r} is a folder; name the model file in it.")
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            n_bytes = int.from_bytes(file.read(8), "little")
+        # Not to wait for somebody to write where the path is a named pipe.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise ModelFileError(f"the model file {str(path)!r} cannot be read: {error.strerror or error}.") from error
-    if size < 8 or n_bytes > size - 8:
-        raise ModelFileError(f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes.")
-    if n_bytes > MOST_HEADER_BYTES:
-        raise ModelFileError(
-            f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read."
-        )
+        reason = "it is a folder; name the model file in it" if path.is_dir() else error.strerror or error
+        raise ModelFileError(f"the model file {str(path)!r} cannot be read: {reason}.") from error
+    try:
+        facts = os.fstat(handle)
+        if problem := _problem_of_kind(facts):
+            raise ModelFileError(f"{str(path)!r} {problem}.")
+        file = os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+    with file:
+        size = facts.st_size
+        start = file.read(8)
+        n_bytes = int.from_bytes(start, "little")
+        if size < 8 or n_bytes > size - 8:
+            raise ModelFileError(f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes.")
+        if n_bytes > MOST_HEADER_BYTES:
+            raise ModelFileError(
+                f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read."
+            )
+        try:
+            return start + file.read()
+        except OSError as error:
+            raise ModelFileError(f"the model file {str(path)!r} cannot be read: {error.strerror or error}.") from error
+
+
+def _problem_of_kind(facts: os.stat_result) -> str:
+    """Say why what was opened is no model file, '' if it may be one."""
+    if stat.S_ISDIR(facts.st_mode):
+        return "is a folder; name the model file in it"
+    if not stat.S_ISREG(facts.st_mode):
+        return "is no file but a pipe or a device; copy the model to a file"
+    if facts.st_nlink > 1:
+        return f"has {facts.st_nlink} names (hard links), and could be changed by any of them: read a copy"
+    return ""
 
 
 def plain(value: Any) -> Any:

@@ -15,8 +15,8 @@ import polars as pl
 from plainnet.errors import DataWarning, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.runs.again import test_rows_of
 from plainnet.runs.runs import Run, read_run
-from plainnet.runs.train_run import test_rows_of
 
 __all__ = ["judge", "listed_run"]
 

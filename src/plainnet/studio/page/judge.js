@@ -38,8 +38,12 @@ function* parts(found) {
 /** @param {any} score */
 function card(score) {
   const isBetter = score.higher_is_better ? score.value > score.baseline : score.value < score.baseline;
-  const interval = typeof score.low === "number" && typeof score.high === "number" ? el("div", { class: "note" }, `between ${number(score.low)} and ${number(score.high)}`) : null;
-  return el("div", { class: "score" }, score.metric, el("b", {}, number(score.value)), interval, el("div", { class: "note" }, el("span", { class: isBetter ? "better" : "worse" }, isBetter ? "better" : "not better"), ` than ${number(score.baseline)} without looking at a column; ${score.higher_is_better ? "higher" : "lower"} is better`));
+  const interval = typeof score.low === "number" && typeof score.high === "number" ? el("div", { class: "note" }, `95 %: ${number(score.low)} to ${number(score.high)}`) : null;
+  const beside =
+    typeof score.aim === "number"
+      ? el("div", { class: "note" }, `should be ${number(score.aim)}`)
+      : el("div", { class: "note" }, el("span", { class: isBetter ? "better" : "worse" }, isBetter ? "better" : "not better"), ` than ${number(score.baseline)}, got without looking at a column`);
+  return el("div", { class: "score" }, el("span", {}, score.metric, typeof score.aim === "number" ? null : el("small", {}, score.higher_is_better ? " higher is better" : " lower is better")), el("b", {}, number(score.value)), interval, beside);
 }
 
 /** @param {any} found */

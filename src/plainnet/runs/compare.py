@@ -1,0 +1,187 @@
+"""Runs side by side: what was set differently, what they score, and whether these scores may be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from plainnet.errors import RunError
+from plainnet.evaluation.bootstrap import interval_of
+from plainnet.evaluation.evaluation import Measured, check_targets, measure, predictions_of, what_is_left_out
+from plainnet.runs.runs import Run
+from plainnet.tables.tables import take_target
+
+__all__ = ["Comparison", "Difference", "compare_on", "compare_runs", "differences_of"]
+
+#: Parts of the rows whose scores are compared, the best witness first.
+PARTS = ("test", "cross-validation", "out of fold", "validation")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a run's score differs from the first run's, on the same rows.
+
+    Attributes:
+        run: index of the run, from 1.
+        metric: the score's name.
+        value: the run's score minus the first's.
+        low: lower end of its 95 % interval, from the same resamples of the rows for both; None: too few rows.
+        high: its upper end.
+        is_clear: whether the interval excludes 0.
+        is_better: whether the run is better than the first; None where neither higher nor lower is better, or nothing is clear.
+    """
+
+    run: int
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    is_clear: bool
+    is_better: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the difference as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        part: the rows that the scores are of: 'test' …, or the table's name; None: there is no part that all runs have scores of.
+        scores: of each run.
+        reasons: why the scores are not of the same rows or the same target, and must not be compared: sentences; none: they may be.
+        notes: what else is to be known: sentences.
+        differences: to the first run, where all were scored on one table.
+    """
+
+    part: str | None
+    scores: list[list[dict[str, Any]]]
+    reasons: list[str]
+    notes: list[str]
+    differences: list[Difference]
+
+
+def differences_of(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return what was set differently: by setting, the value of each run, None where a run has none.
+
+    Raises:
+        RunError: there are fewer than two runs.
+    """
+    if len(runs) < 2:
+        raise RunError("two runs or more are compared, and one was named: name another run folder.")
+    tables = [_settings_of(run) for run in runs]
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    values = {name: [table.get(name) for table in tables] for name in names}
+    return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
+
+
+def _settings_of(run: Run) -> dict[str, Any]:
+    facts = run.facts
+    folds = facts.get("folds") or {}
+    return {
+        "target": facts["target"],
+        "task": facts["task"],
+        "table": facts["table"]["source"],
+        "query": facts["table"].get("query"),
+        "sha256": facts["table"]["sha256"],
+        "split by": facts["split"]["by"],
+        **{f"{part} rows": facts["split"].get(part) for part in ("train", "validation", "test")},
+        "folds": len(folds["each"]) if isinstance(folds.get("each"), list) else None,
+        "seed": facts["seed"],
+        **{
+            name: value
+            for name, value in (facts.get("settings") or {}).items()
+            if name not in ("random_state", "verbose")
+        },
+        "plainnet": (facts.get("versions") or {}).get("plainnet"),
+    }
+
+
+def compare_runs(runs: Sequence[Run]) -> Comparison:
+    """Put the scores that runs already have side by side: those of the first part of the rows that all of them have scores of.
+
+    Args:
+        runs: two or more.
+
+    Raises:
+        RunError: there are fewer than two runs.
+    """
+    changed = differences_of(runs)
+    part = next((part for part in PARTS if all(part in run.facts["scores"] for run in runs)), None)
+    if part is None:
+        parts = "; ".join(f"{run.path} has {', '.join(run.facts['scores'])}" for run in runs)
+        return Comparison(None, [], [f"there is no part of the rows that all have honest scores of: {parts}"], [], [])
+    reasons = []
+    if "target" in changed or "task" in changed:
+        targets = ", ".join(f"{run.target!r} ({run.facts['task']})" for run in runs)
+        reasons.append(f"they predict different things: {targets}")
+    if "sha256" in changed:
+        reasons.append("they were trained on different tables, or on different versions of one (their sha256 differ)")
+    elif part != "cross-validation":  # which is of all rows, however they are dealt
+        by_time = runs[0].facts["split"]["by"].startswith("time ")
+        what = [
+            name for name in changed if name == "split by" or name.endswith(" rows") or (name == "seed" and not by_time)
+        ]
+        if what:
+            reasons.append(f"their {part} rows are not the same: their {' and '.join(what)} differ")
+    scores = [list(run.facts["scores"][part]) for run in runs]
+    if not reasons and len({of_run[0]["rows"] for of_run in scores}) > 1:
+        reasons.append(f"their {part} scores are of {', '.join(str(of_run[0]['rows']) for of_run in scores)} rows")
+    notes = [] if reasons else ["--table TABLE scores all of them on one table, and says which differences are clear"]
+    return Comparison(part, scores, reasons, notes, [])
+
+
+def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: str = "") -> Comparison:
+    """Score runs on one table, and measure the differences to the first run on the same resamples of its rows.
+
+    What makes rows hard is hard for all runs, so that the difference of two scores is known better than each score (the paired
+    bootstrap: each resample draws rows, with what all runs say of them).
+
+    Args:
+        runs: two or more, of one target.
+        table: that holds the target; rows without one are left out.
+        name: of the table, for the messages.
+        sha256: of its file, to see whether a run was trained on it; '': unknown.
+
+    Raises:
+        RunError: there are fewer than two runs, or they do not predict the same column as the same task.
+        TableError: the table lacks a column, or holds classes that a run does not know.
+    """
+    changed = differences_of(runs)
+    if "target" in changed or "task" in changed:
+        targets = "; ".join(f"{run.path}: {run.target!r} ({run.facts['task']})" for run in runs)
+        raise RunError(f"runs that predict different things cannot be scored on one table: {targets}.")
+    rows, y, n_without = take_target(table, runs[0].target)
+    notes = [f"{n_without:,} rows without a value in {runs[0].target!r} are left out"] if n_without else []
+    measured: list[list[Measured]] = []
+    for run in runs:
+        estimator = run.estimator()
+        check_targets(estimator, y)
+        predictions = predictions_of(estimator, rows)
+        measured.append(measure(estimator, predictions, y, run.baseline, threshold=run.threshold))
+        notes += [note for note in what_is_left_out(estimator, y) if note not in notes]
+        if sha256 and run.facts["table"]["sha256"] == sha256:
+            notes.append(f"{run.path} was trained on rows of this very table: its scores here are too good")
+    scores = [[each.score.to_json() for each in of_run] for of_run in measured]
+    first = {each.score.metric: each for each in measured[0]}
+    differences = [
+        _difference(number, first[each.score.metric], each)
+        for number, of_run in enumerate(measured[1:], start=1)
+        for each in of_run
+        if each.score.metric in first
+    ]
+    return Comparison(name, scores, [], notes, differences)
+
+
+def _difference(run: int, first: Measured, other: Measured) -> Difference:
+    both = None if first.replicates is None or other.replicates is None else other.replicates - first.replicates
+    low, high = interval_of(both) or (None, None)
+    is_clear = low is not None and high is not None and (low > 0 or high < 0)
+    value = other.score.value - first.score.value
+    is_better = (value > 0) == other.score.higher_is_better if is_clear and other.score.aim is None else None
+    return Difference(run, other.score.metric, value, low, high, is_clear, is_better)
