@@ -97,7 +97,6 @@ def train_run(
     if group is not None:
         kinds.setdefault(group, "ignored")
     parts = split_parts(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
-
     estimator_class = NetClassifier if task == "classes" else NetRegressor
     estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
     scored = of_known_classes(parts, y) if task == "classes" else parts
