@@ -24,7 +24,7 @@ export async function showJudge(run) {
 
 /** @param {any} found */
 function* parts(found) {
-  const part = found.scores.test ? "test" : Object.keys(found.scores).at(-1);
+  const part = ["test", "cross-validation"].find((each) => found.scores[each]) ?? Object.keys(found.scores).at(-1);
   if (!part) return;
   yield el("h2", {}, `On ${found.scores[part][0].rows.toLocaleString("en")} ${part === "test" ? "rows that were held out" : `rows (${part})`}`);
   yield el("div", { class: "scores" }, ...found.scores[part].map(card));
@@ -43,7 +43,7 @@ function card(score) {
     typeof score.aim === "number"
       ? el("div", { class: "note" }, `should be ${number(score.aim)}`)
       : el("div", { class: "note" }, el("span", { class: isBetter ? "better" : "worse" }, isBetter ? "better" : "not better"), ` than ${number(score.baseline)}, got without looking at a column`);
-  return el("div", { class: "score" }, el("span", {}, score.metric, typeof score.aim === "number" ? null : el("small", {}, score.higher_is_better ? " higher is better" : " lower is better")), el("b", {}, number(score.value)), interval, beside);
+  return el("div", { class: "score" }, el("span", {}, score.metric, typeof score.aim === "number" ? null : el("small", {}, score.higher_is_better ? "higher is better" : "lower is better")), el("b", {}, number(score.value)), interval, beside);
 }
 
 /** @param {any} found */
@@ -85,8 +85,8 @@ function* worst(worst) {
 
 /** @param {any} scores */
 function allScores(scores) {
-  const rows = Object.entries(scores).flatMap(([part, list]) => list.map((/** @type {any} */ score) => el("tr", {}, el("td", {}, part), el("td", {}, score.metric), el("td", { class: "number" }, number(score.value)), el("td", { class: "number" }, number(score.baseline)), el("td", { class: "number" }, score.rows.toLocaleString("en")))));
-  return el("table", {}, el("thead", {}, el("tr", {}, ...["Rows", "Score", "Networks", "Baseline", "How many"].map((each, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, each)))), el("tbody", {}, ...rows));
+  const rows = Object.entries(scores).flatMap(([part, list]) => list.map((/** @type {any} */ score) => el("tr", {}, el("td", {}, part), el("td", {}, score.metric), el("td", { class: "number" }, number(score.value)), el("td", { class: "number" }, typeof score.low === "number" ? `${number(score.low)} to ${number(score.high)}` : ""), el("td", { class: "number" }, number(score.baseline)), el("td", { class: "number" }, score.rows.toLocaleString("en")))));
+  return el("table", {}, el("thead", {}, el("tr", {}, ...["Rows", "Score", "Networks", "95 %", "Baseline", "How many"].map((each, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, each)))), el("tbody", {}, ...rows));
 }
 
 /** All runs of the folder, comparable side by side. @param {any[]} runs @param {string} here */
