@@ -51,6 +51,20 @@ def trained(run_cli, table, *more) -> tuple[int, str, str]:
     return run_cli("train", table, "--target", "rich", "--out", "run", "--epochs", "4", "--hidden", "8", *more)
 
 
+def test_columns_with_which_the_prediction_rises_or_falls(run_cli, table, tmp_path) -> None:
+    code, _, _ = trained(run_cli, table, "--increasing", "income", "--decreasing", "age", "--members", "1")
+    assert code == 0
+    assert plainnet.load(tmp_path / "run").monotone == {"income": 1, "age": -1}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["monotone"] == [
+        ["income", 1],
+        ["age", -1],
+    ]
+    code, _, err = trained(run_cli, table, "--increasing", "income", "--decreasing", "income", "--overwrite")
+    assert (code, "'income' is named by --increasing and by --decreasing" in err) == (1, True)
+    code, _, err = trained(run_cli, table, "--increasing", "incom", "--overwrite")
+    assert (code, "lacks (did you mean 'income'?)" in err) == (1, True)
+
+
 @pytest.mark.filterwarnings("default")
 def test_from_a_csv_to_predictions(run_cli, table, tmp_path) -> None:
     code, out, _ = trained(run_cli, table)

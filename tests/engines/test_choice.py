@@ -11,6 +11,7 @@ from torch import nn
 
 import plainnet
 from plainnet import SettingError, TrainingError
+from plainnet.networks.monotone import WeightBounds
 
 X, Y = torch.randn(20, 4), torch.randn(20, 1)
 
@@ -122,6 +123,10 @@ def test_losses_and_optimizers_without_a_kernel() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     optimizer.register_step_post_hook(lambda *_: None)
     with pytest.raises(TrainingError, match="SGD has a hook"):
+        run(model, optimizer=optimizer)
+    optimizer = torch.optim.SGD([model.weight], lr=0.01)
+    optimizer.register_step_post_hook(WeightBounds([(model.bias, torch.zeros(1), torch.ones(1))]))
+    with pytest.raises(TrainingError, match="SGD has WeightBounds of parameters that it does not step"):
         run(model, optimizer=optimizer)
 
     class Own(torch.optim.SGD):

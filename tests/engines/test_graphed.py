@@ -11,6 +11,7 @@ import plainnet
 from plainnet import PlainnetWarning, TrainingError
 from plainnet.engines import eager, graphed
 from plainnet.engines.job import Job
+from plainnet.networks.monotone import WeightBounds
 
 X = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(50, 1, generator=torch.Generator().manual_seed(1))
@@ -63,6 +64,22 @@ def test_the_loop_gives_the_eager_losses_with_a_smaller_last_batch(kind, schedul
     assert [recording.times for recording in recordings] == [
         6 * 3 - graphed.WARM_STEPS
     ]  # 50 rows: 16, 16, 16, and 2 by themselves
+
+
+def test_weights_stay_between_their_bounds() -> None:
+    def optimizer(parameters):
+        first, *_ = parameters = list(parameters)
+        made = torch.optim.SGD(parameters, lr=0.5)
+        made.register_step_post_hook(
+            WeightBounds([(first, torch.full_like(first, -0.05), torch.full_like(first, torch.inf))])
+        )
+        return made
+
+    expected = [e.loss for e in eager.run(job(optimizer))]
+    ours = job(optimizer)
+    step = graphed.GraphedStep(ours, lambda work: Again(work, ours.model, step._holds_step))
+    np.testing.assert_allclose([e.loss for e in eager.run(ours, step)], expected, rtol=1e-6)
+    assert ours.model[0].weight.min().item() == pytest.approx(-0.05)
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_piece_by_piece_and_said_once() -> None:

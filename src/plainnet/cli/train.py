@@ -26,6 +26,8 @@ plainnet train sales.csv --target sold --time day      the latest rows test
 
 plainnet train churn.csv --target Churn --folds 5       cross-validation
 
+plainnet train flats.csv --target rent --increasing rooms --decreasing distance      rent never falls with rooms
+
 plainnet train sqlite:///shop.db --query orders --target returned"""
 
 
@@ -81,6 +83,17 @@ def train(
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
+    ] = None,
+    increasing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Number with which the prediction never falls, all else the same; of two classes the later one's probability. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    decreasing: Annotated[
+        list[str] | None,
+        typer.Option(help="Number with which it never rises. Repeatable.", show_default=False),
     ] = None,
     effort: Annotated[str, typer.Option(help="quick, default or best: how many networks, and how long.")] = "default",
     members: Annotated[
@@ -145,6 +158,8 @@ def train(
     }
     if hidden is not None:
         settings["hidden"] = _widths(hidden)
+    if increasing or decreasing:
+        settings["monotone"] = _directions(increasing or [], decreasing or [])
     kinds = {
         name: kind
         for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
@@ -179,6 +194,13 @@ def train(
     if crossed is not None and crossed["stopped_by"]:
         typer.echo(f"Stopped by Ctrl-C: {len(crossed['each'])} of {folds} folds are done, and scored.", err=True)
         raise typer.Exit(130)
+
+
+def _directions(increasing: list[str], decreasing: list[str]) -> dict[str, int]:
+    for name in increasing:
+        if name in decreasing:
+            raise SettingError(f"{name!r} is named by --increasing and by --decreasing: choose one, or leave it out.")
+    return dict.fromkeys(increasing, 1) | dict.fromkeys(decreasing, -1)
 
 
 def _widths(text: str) -> tuple[int, ...]:

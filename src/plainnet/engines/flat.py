@@ -14,11 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from plainnet.engines.planned_optimizers import Spelling, initial
+from plainnet.engines.planned_optimizers import Spelling, bounds_of, initial
 from plainnet.engines.program import NotFusible, Operation, Program
 from plainnet.engines.trace import Call
+from plainnet.kernels.kernels import compiled
 from plainnet.kernels.linear import STEP_OF_SGD, linear
-from plainnet.kernels.optimizers import OPTIMIZERS
+from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 
 __all__ = ["FlatOptimizer", "FlatTensors"]
 
@@ -98,7 +99,8 @@ class FlatOptimizer:
     """An optimizer's moments in one array, and the operations of its step.
 
     Attributes:
-        values: the moments: one stretch of ``n_trainable`` numbers for each, then single numbers.
+        values: the moments: one stretch of ``n_trainable`` numbers for each, then single numbers; then, where parameters have
+            bounds, a stretch of the least and one of the largest values.
         operations: one for each run of neighbouring parameters, the group's number its first word; a run longer than
             ``longest`` has several.
     """
@@ -109,7 +111,12 @@ class FlatOptimizer:
         self._optimizer, self._spelling, self._flat = optimizer, spelling, flat
         runs = self._runs()
         longest = None if spelling.kernel == "nadam" else longest  # its product of momenta grows once a step
-        self.values: npt.NDArray[Any] = np.zeros(3 * flat.n_trainable + len(runs), dtype=flat.values.dtype)
+        self._bounds = bounds_of(optimizer)
+        self._first_bound = 3 * flat.n_trainable + len(runs)
+        size = self._first_bound + (2 * flat.n_trainable if self._bounds else 0)
+        self.values: npt.NDArray[Any] = np.zeros(size, dtype=flat.values.dtype)
+        if self._bounds:
+            self._write_bounds()
         self.operations: list[Operation] = []
         self._entries: list[tuple[Tensor, str, slice, dict[str, Any]]] = []
         self._steps = [(parameter, run.steps) for run in runs for parameter in run.parameters]
@@ -130,10 +137,30 @@ class FlatOptimizer:
             for start in range(0, count, longest or count):
                 size = min(longest or count, count - start)
                 places = [moment + start for moment in moments]
-                self.operations.append(
-                    Operation(OPTIMIZERS[spelling.kernel], (run.group, first + start, size, run.steps, *flags, *places))
+                step = Operation(
+                    OPTIMIZERS[spelling.kernel], (run.group, first + start, size, run.steps, *flags, *places)
                 )
+                self.operations.append(self._bounded(step) if self._has_bounds(run) else step)
         self.read()
+
+    def _write_bounds(self) -> None:
+        bounds = self.values[self._first_bound :].reshape(2, -1)
+        bounds[:] = np.array([[-np.inf], [np.inf]])
+        for parameter in self._flat.tensors:
+            if id(parameter) in self._bounds:
+                first = self._flat.places[id(parameter)]
+                for row, own in zip(bounds, self._bounds[id(parameter)], strict=True):
+                    row[first : first + parameter.numel()] = own.reshape(-1).numpy()
+
+    def _has_bounds(self, run: _Run) -> bool:
+        return any(id(parameter) in self._bounds for parameter in run.parameters)
+
+    def _bounded(self, step: Operation) -> Operation:
+        """Return the operation that steps, and then brings the parameters back between their bounds."""
+        address = compiled(step.kernel, str(self.values.dtype)).address
+        least = self._first_bound + step.words[1]
+        words = (*step.words, 0, 0, 0)[:10]  # an optimizer has up to three moments
+        return Operation(within_bounds, (*words, address, least, least + self._flat.n_trainable))
 
     def step_at_once(self, program: Program) -> bool:
         """Have each linear layer step as its gradient is computed, where plain SGD allows it; return whether it does."""
@@ -145,7 +172,7 @@ class FlatOptimizer:
         }
         is_sgd = self._spelling.kernel == "sgd" and all(each.kernel is linear for each, _ in program.weights)
         is_plain = is_sgd and all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
-        if not is_plain:
+        if not is_plain or self._bounds:
             return False
         places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
         pairs_agree = all(

@@ -24,7 +24,7 @@ from plainnet.engines.plan import Plan, make_plan
 from plainnet.engines.planned_optimizers import settings
 from plainnet.errors import LossDivergedError
 from plainnet.kernels import driver as k, kernels
-from plainnet.kernels.optimizers import OPTIMIZERS
+from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
 
 __all__ = ["draw_dropout_seed", "kernels_of", "run", "run_chunks"]
@@ -90,6 +90,7 @@ def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
     operations += [part.scale for part in (plan.train, plan.valid) if part is not None and part.scale is not None]
     found = [operation.kernel for operation in operations]
     found += [] if plan.spelling is None else [OPTIMIZERS[plan.spelling.kernel]]
+    found += [within_bounds] if plan.has_bounds and plan.spelling is not None else []
     return [*dict.fromkeys(found), k.train_epochs]
 
 

@@ -13,7 +13,7 @@ from plainnet.engines.flat import FlatTensors
 from plainnet.engines.job import Job
 from plainnet.engines.planned_layers import LAYERS, lay
 from plainnet.engines.planned_losses import Targets, lay_loss, plan_loss
-from plainnet.engines.planned_optimizers import Spelling, check_optimizer
+from plainnet.engines.planned_optimizers import Spelling, bounds_of, check_optimizer
 from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, NotFusible, Operation, Program, cut
 from plainnet.engines.trace import Call, trace
 from plainnet.kernels import data
@@ -70,6 +70,7 @@ class Plan:
         train, valid: programs for training and for validation rows (None without).
         targets: what the loss reads.
         spelling: the optimizer's kernel; None: torch takes the steps.
+        has_bounds: parameters are kept between bounds.
     """
 
     dtype: str
@@ -78,6 +79,7 @@ class Plan:
     valid: Part | None
     targets: Targets
     spelling: Spelling | None
+    has_bounds: bool = False
 
 
 def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
@@ -93,6 +95,7 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
     if job.y.is_floating_point() and job.y.dtype != job.x.dtype:
         raise NotFusible(f"y is {job.y.dtype} and x is {job.x.dtype}")
     spelling = check_optimizer(job.optimizer, {id(parameter) for parameter in parameters})
+    bounds = bounds_of(job.optimizer)
     calls = steps_of(job.model)
     held = {id(parameter) for group in job.optimizer.param_groups for parameter in group["params"]}
     if job.clip_grad_norm is not None and any(p.requires_grad and id(p) not in held for p in parameters):
@@ -100,6 +103,8 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
             "the gradient that is clipped has parts that the optimizer does not hold, and sums them up step by step"
         )
     flat = FlatTensors(job.model, calls, job.optimizer.param_groups, dtype)
+    if not bounds.keys() <= flat.trainable:
+        raise NotFusible("WeightBounds keep parameters that have no gradient")
     features = job.x[0].numel()
     check_flattened(calls, job.x)
     outputs = _lay(calls, flat, features, 1, None, only_measures=True, dropout_seed=0).outputs
@@ -110,7 +115,7 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
         valid = part_of(
             steps_of(job.model, evaluates=True), flat, features, len(job.validation[0]), targets, only_measures=True
         )
-    return Plan(dtype, flat, train, valid, targets, spelling)
+    return Plan(dtype, flat, train, valid, targets, spelling, bool(bounds))
 
 
 def check_tensors(parameters: list[nn.Parameter], x: Tensor) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, optim
 
 from plainnet.engines.program import NotFusible
+from plainnet.networks.monotone import WeightBounds
 
-__all__ = ["OPTIMIZERS", "Spelling", "check_optimizer", "initial", "settings"]
+__all__ = ["OPTIMIZERS", "Spelling", "bounds_of", "check_optimizer", "initial", "settings"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def check_optimizer(optimizer: optim.Optimizer, parameters: set[int]) -> Spellin
     step = vars(optimizer).get("step")
     if step is not None and not getattr(step, "_wrapped_by_lr_sched", False):
         raise NotFusible(f"the step of {name} was replaced")
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:  # noqa: SLF001 - torch has no public way to ask
+    hooks = optimizer._optimizer_step_post_hooks.values()  # noqa: SLF001 - torch has no public way to ask
+    if optimizer._optimizer_step_pre_hooks or any(type(hook) is not WeightBounds for hook in hooks):  # noqa: SLF001 - as above
         raise NotFusible(f"{name} has a hook, which wants to be called at every step")
     for group in optimizer.param_groups:
         if any(id(parameter) not in parameters for parameter in group["params"]):
@@ -104,6 +106,23 @@ def check_optimizer(optimizer: optim.Optimizer, parameters: set[int]) -> Spellin
     if spelling is None and type(optimizer).__module__.split(".")[0] != "torch":
         raise NotFusible(f"the optimizer {name} has no fused kernel")
     return spelling
+
+
+def bounds_of(optimizer: optim.Optimizer) -> dict[int, tuple[Tensor, Tensor]]:
+    """Return the least and largest values that parameters are kept between after each step, by ``id``.
+
+    Raises:
+        NotFusible: a parameter has bounds twice, or is not stepped by the optimizer.
+    """
+    hooks = optimizer._optimizer_step_post_hooks.values()  # noqa: SLF001 - as above
+    rows = [row for hook in hooks if isinstance(hook, WeightBounds) for row in hook.bounds]
+    bounds = {id(parameter): (least, largest) for parameter, least, largest in rows}
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if len(bounds) < len(rows) or not bounds.keys() <= held:
+        raise NotFusible(
+            f"{type(optimizer).__name__} has WeightBounds of parameters that it does not step, or twice of one"
+        )
+    return bounds
 
 
 def settings(spelling: Spelling, groups: list[dict[str, Any]], width: int) -> list[list[float]]:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from plainnet.engines.job import Loss
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.inputs import aligned, encode_few
+from plainnet.estimators.monotone import activation_of, monotone_of
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.estimators.reading import table_and_y, table_of, training_rows
 from plainnet.networks.shape import Shape
@@ -56,7 +57,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         members: int | None = None,
         time_limit: float | None = None,
         hidden: Sequence[int] | None = None,
-        activation: str = "silu",
+        activation: str | None = None,
         dropout: float | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
@@ -68,6 +69,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         loss: Loss | str | None = None,
         optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
+        monotone: Mapping[str, int] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         verbose: bool = False,
@@ -88,6 +90,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.loss = loss
         self.optimizer = optimizer
         self.kinds = kinds
+        self.monotone = monotone
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -235,8 +238,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         held: tuple[Array, Array, Array | None] | None = None,
     ) -> PackData:
         x, _ = encode(self.schema_, table)
-        target = self.target_
-        return PackData.of(x, target.encode(y), target, weight, held)
+        return PackData.of(x, self.target_.encode(y), self.target_, weight, held)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
@@ -248,11 +250,12 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return self.network is not None or own_loss or self.optimizer is not None
 
     def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
-        bins = position_bins(self.schema_)
-        shape = Shape(len(feature_names(self.schema_)), self.target_.n_outputs, activation=self.activation, bins=bins)
+        n_in, target = len(feature_names(self.schema_)), self.target_
+        shape = Shape(n_in, target.n_outputs, activation=activation_of(self), bins=position_bins(self.schema_))
         return draw_recipes(
-            settings, shape, is_class=not isinstance(self.target_, NumberTarget | CountTarget), has_logs=self._has_logs(), seed=seed,
+            settings, shape, is_class=not isinstance(target, NumberTarget | CountTarget), has_logs=self._has_logs(), seed=seed,
             hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
+            monotone=monotone_of(self.monotone, self.schema_, target),
         )  # fmt: skip
 
     def _has_logs(self) -> bool:
@@ -263,7 +266,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
     def _build(self, recipe: Recipe) -> nn.Module:
-        return recipe.shape.build(None if self.network is None else module_of(self.network))
+        return recipe.build(None if self.network is None else module_of(self.network))
 
     def _optimize(self, network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         from plainnet.packs.packs import adamw

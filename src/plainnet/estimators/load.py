@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from plainnet.errors import ModelFileError, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.monotone import monotone_of
 from plainnet.estimators.options import check_options
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.networks.monotone import MONOTONE_ACTIVATIONS
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import DECAY, Member, Recipe, default_rate
 from plainnet.storage.storage import read_model
@@ -70,7 +72,7 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, npt.NDArray[np.float32]
         settings, entries = dict(content["settings"]), content["members"]
     if settings["hidden"] is not None:
         settings["hidden"] = tuple(settings["hidden"])
-    for name in ("kinds", "class_weight"):
+    for name in ("kinds", "class_weight", "monotone"):
         if isinstance(settings.get(name), list):
             settings[name] = dict(settings[name])
     estimator = ESTIMATORS[content["estimator"]](**settings)
@@ -110,10 +112,13 @@ def _members(
     rate = default_rate(shapes[0], is_class=isinstance(estimator, NetClassifier))
     rate = rate if estimator.learning_rate is None else estimator.learning_rate
     decay = DECAY if estimator.weight_decay is None else estimator.weight_decay
+    monotone = monotone_of(estimator.monotone, estimator.schema_, estimator.target_)
     for number, (shape, weight, entry) in enumerate(zip(shapes, weights, entries, strict=True)):
         values = np.concatenate([tensors[f"{number}.{name}"].ravel() for name, _ in shape.tensors])
         score = float("nan") if entry["score"] is None else float(entry["score"])
-        recipe = Recipe(shape, rate, decay, number, -1, 0, bool(entry.get("is_log", False)))
+        recipe = Recipe(shape, rate, decay, number, -1, 0, bool(entry.get("is_log", False)), monotone)
+        if monotone is not None and not (shape.activation in MONOTONE_ACTIVATIONS and monotone.hold(shape, values)):
+            raise ValueError("its networks are not monotone, as it says they are")
         nobody = np.zeros(0, dtype=np.int64)
         members.append(Member(values, nobody, weight, score, History("", "read from a file"), recipe))
     return members

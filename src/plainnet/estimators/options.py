@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.errors import SettingError
+from plainnet.estimators.monotone import activation_of, check_monotone, monotone_of
 from plainnet.networks.shape import Shape
 from plainnet.settings import check_number
 from plainnet.storage.storage import plain
@@ -46,7 +47,8 @@ def check_options(estimator: NetEstimator) -> None:
     share = estimator.validation_fraction
     if share is not None and not 0 <= share < 1:
         raise SettingError(f"validation_fraction is at least 0 and below 1, or None, not {share!r}.")
-    Shape(1, 1, widths(estimator.hidden) or (), estimator.activation, estimator.dropout or 0.0)
+    Shape(1, 1, widths(estimator.hidden) or (), activation_of(estimator), estimator.dropout or 0.0)
+    check_monotone(estimator)
 
 
 def widths(hidden: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -105,7 +107,7 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
     """Return what a model file holds of a fitted estimator: plain values, and the members' weights by name.
 
     Raises:
-        SettingError: the network is the user's own, which a file cannot describe.
+        SettingError: the network is the user's own, which a file cannot describe; or ``monotone`` is not what was fitted.
     """
     if estimator.network is not None:
         raise SettingError(
@@ -115,6 +117,10 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
     left_out = ["random_state", "verbose", "network", "optimizer"]
     left_out += [] if estimator.loss is None or isinstance(estimator.loss, str) else ["loss"]
     settings = {name: plain(value) for name, value in estimator.get_params(deep=False).items() if name not in left_out}
+    if monotone_of(estimator.monotone, estimator.schema_, estimator.target_) != estimator.members_[0].recipe.monotone:
+        raise SettingError(f"monotone was set to {estimator.monotone!r} after the fit: fit again before saving.")
+    if settings["monotone"] is None:
+        del settings["monotone"]  # so that versions without it read the file
     hidden = widths(estimator.hidden)
     content = {
         "estimator": type(estimator).__name__,

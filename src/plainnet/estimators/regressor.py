@@ -39,7 +39,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         members: networks that vote; None: by the effort and the number of rows, 18 for most tables; 1: a single plain network.
         time_limit: seconds for the training, after which it ends with what is there; None: no limit.
         hidden: width of each hidden layer, () for a linear model; None: each group of members has its own.
-        activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'.
+        activation: 'silu', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu', 'mish', 'tanh' or 'sigmoid'; None: 'silu',
+            or 'relu' with ``monotone``, which needs one that never falls.
         dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1); None: each group's own, 0 or 0.1.
         learning_rate: the highest of the schedule, which rises for the first 5 % of the steps and then falls to 0 along a cosine;
             None: 0.003 for two classes, 0.008 for more, 0.015 for numbers.
@@ -55,6 +56,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         loss: your own loss, such as ``nn.HuberLoss()``; 'poisson' for counts; None: mean squared error.
         optimizer: your own optimizer, a function of the parameters, such as ``lambda p: torch.optim.SGD(p, lr=0.1)``.
         kinds: kinds of columns that you know better: {'zip': 'category', 'id': 'ignored'}.
+        monotone: numbers or flags with which the prediction never falls (1) or never rises (-1), all else the
+            same: {'rooms': 1, 'age': -1}. scikit-learn calls it ``monotonic_cst``.
         quantiles: such as [0.1, 0.5, 0.9], predicted instead of the mean; None: the mean.
         random_state: seed of the weights, the shuffle and the held-out rows. The same seed gives the same network.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
@@ -84,7 +87,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         members: int | None = None,
         time_limit: float | None = None,
         hidden: Sequence[int] | None = None,
-        activation: str = "silu",
+        activation: str | None = None,
         dropout: float | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
@@ -96,6 +99,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         loss: Loss | str | None = None,
         optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
         kinds: Mapping[str, str] | None = None,
+        monotone: Mapping[str, int] | None = None,
         quantiles: Sequence[float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
@@ -118,6 +122,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             loss=loss,
             optimizer=optimizer,
             kinds=kinds,
+            monotone=monotone,
             random_state=random_state,
             device=device,
             verbose=verbose,

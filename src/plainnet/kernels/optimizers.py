@@ -12,10 +12,10 @@ import numpy as np
 from numba.extending import register_jitable
 
 from plainnet.kernels.activations import Kernel
-from plainnet.kernels.kernels import number
+from plainnet.kernels.kernels import call, number, shift
 from plainnet.kernels.state import STEP
 
-__all__ = ["OPTIMIZERS"]
+__all__ = ["OPTIMIZERS", "within_bounds"]
 
 
 @register_jitable
@@ -166,6 +166,16 @@ def adamax(m, p, g, a, c, s, d):
         top = max(b2 * m[largest + i], abs(gradient) + eps)
         new = p[place + i] - rate * m1 / top
         m[first + i], m[largest + i], p[place + i] = m1, top, new
+
+
+def within_bounds(m, p, g, a, c, s, d):
+    """Step by another kernel, whose address a[9] is, then bring the parameters back between the bounds at a[10] and a[11] in ``m``."""
+    call(a[9], m, p, g, a, c, s, d)
+    least, largest = shift(m, a[10]), shift(m, a[11])
+    for i in range(a[1]):
+        value = p[a[0] + i]
+        value = least[i] if value < least[i] else value
+        p[a[0] + i] = largest[i] if value > largest[i] else value  # NaN stays NaN
 
 
 #: Name: kernel.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.engines.forward import FlatNetwork
+from plainnet.networks.monotone import Monotone
 from plainnet.networks.shape import Shape
 from plainnet.settings import FitSettings
 from plainnet.tables.target import NumberTarget, Target
@@ -103,6 +104,7 @@ class Recipe:
         fold: the fold it holds out; -1: none.
         seed: of its weights and its shuffle.
         is_log: it learns the logarithm of the target.
+        monotone: in which direction it goes with its features; None: in any.
     """
 
     shape: Shape
@@ -112,6 +114,14 @@ class Recipe:
     fold: int
     seed: int
     is_log: bool = False
+    monotone: Monotone | None = None
+
+    def build(self, network: Callable[[int, int], nn.Module] | None = None) -> nn.Module:
+        """Return the network, its weights freshly drawn; ``network`` is as for ``Shape.build``."""
+        built = self.shape.build(network)
+        if self.monotone is not None:
+            self.monotone.begin(built, self.shape)
+        return built
 
     def targets(self, y: Tensor, target: Target) -> Tensor:
         """Return encoded targets as this member learns them: as they are, or as logarithms."""
@@ -246,6 +256,7 @@ def draw_recipes(
     dropout: float | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
+    monotone: Monotone | None = None,
 ) -> list[Recipe]:
     """Return the recipe of each member.
 
@@ -259,6 +270,7 @@ def draw_recipes(
         dropout: as above.
         learning_rate: as above.
         weight_decay: as above.
+        monotone: in which direction all members go with their features; None: in any.
     """
     rate = default_rate(shape, is_class=is_class) if learning_rate is None else learning_rate
     recipes = []
@@ -280,6 +292,7 @@ def draw_recipes(
                 fold if settings.folds else -1,
                 seed + number,
                 has_logs and place % 2 == 1,
+                monotone,
             )
         )
     return recipes

@@ -8,7 +8,8 @@ saw them: these out-of-fold predictions choose the weights of the vote, and are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -111,7 +112,7 @@ def train_pack(
     Raises:
         TrainingError: no member could be trained; the message is the first one's reason.
     """
-    held_out, trials = [], []
+    held_out, trials, signs = [], [], contextlib.ExitStack()
     folds: dict[int, npt.NDArray[np.int64]] = {}
     for recipe in recipes:
         kept = np.arange(len(data.x))
@@ -122,14 +123,17 @@ def train_pack(
             kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
         held_out.append(held)
         network = build(recipe)
-        trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe))
+        optimizer = optimize(network, recipe)
+        signs.enter_context(_bounded(optimizer, network, recipe))
+        trials.append(_trial(network, optimizer, data, kept, held, settings, recipe))
     started = perf_counter()
-    if device == "cpu":
-        histories = train_many(
-            trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
-        )
-    else:
-        histories = _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
+    with signs:
+        if device == "cpu":
+            histories = train_many(
+                trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
+            )
+        else:
+            histories = _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
     seconds = perf_counter() - started
     members = [
         Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
@@ -202,15 +206,29 @@ def pass_over(
         seed: of the shuffle.
         options: further ones of ``train``: device, engine, progress.
     """
-    history = train(
-        member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1, batch_size=batch_size,
-        sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
-    )  # fmt: skip
+    with _bounded(optimizer, member.network, member.recipe):
+        history = train(
+            member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1,
+            batch_size=batch_size, sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
+        )  # fmt: skip
     member.network.eval()
     passed = len(member.history)
     news = [replace(epoch, index=epoch.index + passed) for epoch in history.epochs]
     history.epochs = Epochs([*member.history.epochs, *news])
     member.history = history
+
+
+@contextlib.contextmanager
+def _bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe) -> Iterator[None]:
+    """Have an optimizer keep the signs of a monotone network inside; a copy of an optimizer would not have the hook."""
+    if recipe.monotone is None:
+        yield
+        return
+    hook = optimizer.register_step_post_hook(recipe.monotone.bounds(network, recipe.shape))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _trial(

@@ -23,7 +23,7 @@ from plainnet.tables.kinds import number_strings
 from plainnet.tables.schema import Column, Schema, Spread, level_strings
 from plainnet.tables.wording import did_you_mean, listed
 
-__all__ = ["coded", "encode", "feature_names", "match_columns", "position_bins", "smooth_clip"]
+__all__ = ["coded", "encode", "feature_names", "features_of", "match_columns", "position_bins", "smooth_clip"]
 
 Features = npt.NDArray[np.float32]
 
@@ -48,6 +48,12 @@ def feature_names(schema: Schema) -> list[str]:
     """Name each feature after its column: 'age', 'age (missing)', 'town=Ulm', 'sold: weekday sine'."""
     names = [name for column in schema.used for name in _names(column)]
     return names + [f"{name}: position" for column in schema.used for name, _ in coded(column)]
+
+
+def features_of(schema: Schema) -> list[str | None]:
+    """Return, of each feature, the name of the number or flag that it never falls with; None for all others."""
+    own = [column.name if name == column.name else None for column in schema.used for name in _names(column)]
+    return own + [column.name if column.kind == "number" else None for column in schema.used for _ in coded(column)]
 
 
 def position_bins(schema: Schema) -> tuple[int, ...]:
