@@ -437,6 +437,29 @@ def test_the_python_that_does_the_same_runs(client, request, which, kind, tmp_pa
     assert client.get(f"/api/runs/{name}/script?kind=shell").status_code == 404
 
 
+def test_the_script_names_what_is_not_the_default(client) -> None:
+    settings = {"members": 1, "epochs": 2, "class_weight": {"yes": 2.0, "no": 1.0}, "dropout": 0.1}
+    train_run(
+        client.studio.tables / "shop.csv",
+        "bought",
+        client.studio.runs / "set",
+        kinds={"joined": "ignored"},
+        settings=settings,
+    )
+    text = client.get("/api/runs/set/script").text
+    for part in (
+        "members=1",
+        "epochs=2",
+        "dropout=0.1",
+        "class_weight={'no': 1.0, 'yes': 2.0}",
+        "kinds={'joined': 'ignored'}",
+        "random_state=0",
+    ):
+        assert part in text
+    assert "effort" not in text
+    assert "verbose" not in text
+
+
 # The command.
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pprint import pformat
 from typing import Any
 
 from torch import nn
 
 from plainnet.errors import RunError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.members import DECAY, default_rate
 from plainnet.runs.runs import Run
@@ -16,11 +17,8 @@ from plainnet.settings import FitSettings
 
 __all__ = ["script_of"]
 
-#: Arguments that a script names where they are not the default's.
-NAMED = (
-    "effort", "members", "hidden", "activation", "dropout", "learning_rate", "weight_decay", "batch_size", "epochs", "patience",
-    "time_limit",
-)  # fmt: skip
+#: Settings that are a dict, which JSON holds as pairs.
+DICTS = ("kinds", "monotone", "class_weight")
 
 
 def script_of(run: Run, kind: str) -> str:
@@ -54,18 +52,25 @@ def _rows(run: Run) -> list[str]:
     ]
 
 
-def _kinds(facts: Mapping[str, Any]) -> dict[str, str]:
-    kinds = facts["settings"].get("kinds") or {}
-    return dict(kinds if isinstance(kinds, Mapping) else [tuple(pair) for pair in kinds])
+def _arguments(run: Run) -> dict[str, Any]:
+    """Return the estimator's arguments that are not the default."""
+    defaults = (NetClassifier if run.facts["task"] == "classes" else NetRegressor)().get_params()
+    settings = {
+        name: dict(value) if name in DICTS and isinstance(value, list) else value
+        for name, value in run.facts["settings"].items()
+    }
+    skipped = ("random_state", "verbose")
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in defaults and name not in skipped and value != defaults[name] and value not in ({}, [])
+    }
 
 
 def _plainnet(run: Run) -> str:
-    facts, settings = run.facts, run.facts["settings"]
+    facts = run.facts
     name = "NetClassifier" if facts["task"] == "classes" else "NetRegressor"
-    defaults = {"effort": "default", "activation": "silu"}
-    arguments = [f"{key}={settings[key]!r}" for key in NAMED if settings.get(key) not in (None, defaults.get(key))]
-    if kinds := _kinds(facts):
-        arguments.append(f"kinds={pformat(kinds, width=100)}")
+    arguments = [f"{key}={pformat(value, width=100)}" for key, value in _arguments(run).items()]
     arguments.append(f"random_state={facts['seed']}")
     lines = [
         *(
@@ -99,7 +104,7 @@ def _pytorch(run: Run) -> str:
         effort=settings.get("effort", "default"),
     )
     rate = settings.get("learning_rate") or default_rate(member.recipe.shape, is_class=is_class)
-    kinds = _kinds(facts)
+    kinds = _arguments(run).get("kinds")
     coding = [] if is_plain[members.index(member)] else ["from plainnet.networks.layers import PiecewiseLinearEncoding"]
     target = f"table[{run.target!r}].to_numpy()"
     goal = (
