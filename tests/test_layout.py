@@ -24,6 +24,7 @@ STAGES = (
     "export",
     "runs",
     "service",
+    "studio",
     "cli",
     "__main__",
 )

@@ -5,7 +5,7 @@
     plainnet.NetRegressor().fit(table, "column")                    numbers from a table
 
 A row of data walks through the folders in this order: ``tables``, ``networks``, ``engines``, ``training``,
-``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``service``, ``cli``. The file that bears
+``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``service``, ``studio``, ``cli``. The file that bears
 its folder's name is the one to read first.
 
 Names are imported when they are first used: ``import plainnet`` itself takes milliseconds, torch comes with the first

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    import polars as pl
-
-    from plainnet.estimators.classifier import NetClassifier
-    from plainnet.estimators.regressor import NetRegressor
 
 __all__ = ["predict"]
 
@@ -49,6 +42,7 @@ def predict(
     import polars as pl
 
     from plainnet.errors import TableError
+    from plainnet.estimators.predictions import prediction_columns
     from plainnet.runs.runs import read_model_of
     from plainnet.tables.read import read_table
     from plainnet.tables.wording import listed
@@ -56,7 +50,7 @@ def predict(
 
     estimator = read_model_of(run)
     rows = read_table(table, query=query)
-    columns = _columns(estimator, rows)
+    columns = prediction_columns(estimator, rows)
     result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in columns.items()})
     if with_input:
         taken = [name for name in rows.columns if name in result.columns]
@@ -71,22 +65,3 @@ def predict(
     else:
         write_table(result, out)
         typer.echo(f"{result.height:,} predictions written to {out}", err=True)
-
-
-def _columns(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns to write: classes or labels with their probabilities, numbers, or quantiles."""
-    from plainnet.estimators.classifier import NetClassifier
-
-    if not isinstance(estimator, NetClassifier):
-        predicted = estimator.predict(rows)
-        if predicted.ndim == 1:
-            return {"prediction": predicted}
-        shares = getattr(estimator.target_, "quantiles", ())
-        names = [f"quantile {share:g}" for share in shares] or [f"prediction {k}" for k in range(predicted.shape[1])]
-        return {name: predicted[:, k] for k, name in enumerate(names)}
-    probabilities = estimator.predict_proba(rows)
-    decoded = estimator.target_.decode(probabilities)
-    columns = (
-        {"prediction": decoded} if decoded.ndim == 1 else {f"label {k}": labels for k, labels in enumerate(decoded.T)}
-    )
-    return columns | {f"probability {name}": probabilities[:, k] for k, name in enumerate(estimator.classes_.tolist())}

@@ -135,6 +135,8 @@ class _Training(LoadedPlan):
         if n_done:
             if job.epoch_by_epoch:
                 self.write()
+            elif job.is_watched:
+                self.plan.flat.write()
             chunk = Epochs()
             chunk.extend(first, losses, valid, rates[:n_done], seconds)
             yield chunk
@@ -156,6 +158,7 @@ class _Training(LoadedPlan):
         ):
             return 1
         fit = int(CALL_SECONDS / (self.seconds_a_step * n_batches))
+        fit = min(fit, job.epochs // 100) if job.is_watched else fit
         a_epoch = max(len(job.x) if self._shuffles else 1, n_batches * SETTINGS * int(self.words[k.N_GROUPS]))
         return max(1, min(left, fit, TABLE_SIZE // a_epoch))
 

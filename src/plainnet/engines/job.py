@@ -120,6 +120,7 @@ class Job:
         closure: the optimizer wants a closure (LBFGS).
         epoch_by_epoch: the network and the optimizer are up to date at each ``yield``. Without it an engine may be some
             epochs ahead of those it has yielded, and leaving the loop early keeps their weights.
+        is_watched: somebody looks on: the network has its weights at each ``yield``, of which there are a hundred or more.
     """
 
     model: nn.Module
@@ -140,6 +141,7 @@ class Job:
     clip_grad_norm: float | None = None
     closure: bool = False
     epoch_by_epoch: bool = True
+    is_watched: bool = False
 
     @property
     def is_full_batch(self) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plainnet.packs.packs import Pack
+    from plainnet.training.many import OnEpochs
 
 __all__ = ["NetEstimator"]
 
@@ -105,8 +106,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     # Fitting.
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None
-    ) -> Self:
+        self, X: Any, y: Any = None, sample_weight: Any = None, *,
+        validation: tuple[Any, Any] | None = None, on_epochs: OnEpochs | None = None,
+    ) -> Self:  # fmt: skip
         """Learn the columns of a table, build a network for them, and train it.
 
         Args:
@@ -116,6 +118,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 left out with a DataWarning.
             sample_weight: (N,) weight of each row of X, not negative, also of those left out.
             validation: (X, y) rows that find the best epoch; None: rows held out from X.
+            on_epochs: looks on while the members are trained, as ``train_many`` says; True ends it, and the best so far is kept.
 
         Returns:
             The estimator itself.
@@ -147,7 +150,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_x, _ = encode(self.schema_, valid_table)
             valid_weight = self._joint_weight(valid_y, None)
             held = (valid_x, self.target_.encode(valid_y), valid_weight)
-        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed)
+        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed, on_epochs)
         self.keep_members(pack.members, pack.stopped_by, pack.seconds)
         self._learn_residuals(y, pack.out_of_fold)
         self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
@@ -206,6 +209,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         held: tuple[Array, Array, Array | None] | None,
         settings: FitSettings,
         seed: int,
+        on_epochs: OnEpochs | None,
     ) -> Pack:
         from plainnet.packs.packs import train_pack
 
@@ -221,6 +225,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 engine=self._engine(),
                 time_limit=self.time_limit,
                 progress=self.verbose,
+                on_epochs=on_epochs,
             )
 
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:

@@ -21,20 +21,23 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from plainnet.engines.job import Epochs, Loss
+from plainnet.engines.job import Epoch, Epochs, Loss
 from plainnet.errors import TrainingError
 from plainnet.networks.networks import parameter_groups
 from plainnet.packs.members import Member, PackData, Recipe, Rows
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
 from plainnet.training.history import History
-from plainnet.training.many import Trial, train_many
+from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
 __all__ = ["Pack", "adamw", "fold_of_rows", "pass_over", "train_pack"]
 
 Array = npt.NDArray[np.float64]
+
+#: What ends the members that still train, and those that have not begun.
+CUTS = ("interrupt", "time", "on_epoch")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Pack:
         members: those that could be trained.
         out_of_fold: (N, C) joint predictions of the training rows, each by members that did not train on it: probabilities or
             standardised numbers; None where no member held rows out.
-        stopped_by: 'interrupt' or 'time' where not all members were trained to their end; else ''.
+        stopped_by: 'interrupt', 'time' or 'on_epoch' where not all members were trained to their end; else ''.
         seconds: wall time of the training.
     """
 
@@ -89,6 +92,7 @@ def train_pack(
     engine: Literal["auto", "fused"] = "fused",
     time_limit: float | None = None,
     progress: bool = False,
+    on_epochs: OnEpochs | None = None,
 ) -> Pack:
     """Train the members, choose the weights of their vote, and predict the rows that each held out.
 
@@ -103,6 +107,7 @@ def train_pack(
         engine: on the CPU.
         time_limit: seconds for the training; on a GPU looked at between two members.
         progress: show a progress bar.
+        on_epochs: as for ``train_many``; the number is the member's.
 
     Raises:
         TrainingError: no member could be trained; the message is the first one's reason.
@@ -124,9 +129,11 @@ def train_pack(
     started = perf_counter()
     with signs:
         if device == "cpu":
-            histories = train_many(trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress)
+            histories = train_many(
+                trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
+            )
         else:
-            histories = _train_in_turn(trials, loss, device, time_limit, progress=progress)
+            histories = _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
     seconds = perf_counter() - started
     members = [
         Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
@@ -138,27 +145,44 @@ def train_pack(
         if not reasons:
             raise KeyboardInterrupt  # stopped before there was anything to keep
         raise TrainingError(f"no network could be trained: {reasons[0]}")
-    cut = next((history.stopped_by for history in histories if history.stopped_by in ("interrupt", "time")), "")
+    cut = next((history.stopped_by for history in histories if history.stopped_by in CUTS), "")
     return Pack(members, elect(data, members), cut, seconds)
 
 
 def _train_in_turn(
-    trials: Sequence[Trial], loss: Loss, device: str, time_limit: float | None, *, progress: bool
+    trials: Sequence[Trial],
+    loss: Loss,
+    device: str,
+    time_limit: float | None,
+    *,
+    progress: bool,
+    on_epochs: OnEpochs | None = None,
 ) -> list[History]:
     """Train one after the other on a GPU, until Ctrl-C or, between two of them, the time limit ends it."""
     histories: list[History] = []
     deadline = perf_counter() + (time_limit or inf)
-    for trial in trials:
-        stopped_by = "interrupt" if histories and histories[-1].stopped_by == "interrupt" else ""
+    for number, trial in enumerate(trials):
+        last = histories[-1].stopped_by if histories else ""
+        stopped_by = last if last in ("interrupt", "on_epoch") else ""
         stopped_by = stopped_by or ("time" if histories and perf_counter() > deadline else "")
         histories.append(
             History("", "", stopped_by=stopped_by)
             if stopped_by
             else train(
-                trial.model, optimizer=trial.optimizer, loss=loss, device=device, progress=progress, **trial.options
+                trial.model,
+                optimizer=trial.optimizer,
+                loss=loss,
+                device=device,
+                progress=progress,
+                on_epoch=None if on_epochs is None else _each_of(on_epochs, number, trial.model),
+                **trial.options,
             )
         )
     return histories
+
+
+def _each_of(on_epochs: OnEpochs, number: int, model: nn.Module) -> Callable[[Epoch], object]:
+    return lambda epoch: on_epochs(number, model, Epochs([epoch]))
 
 
 def pass_over(

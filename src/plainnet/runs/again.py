@@ -20,7 +20,7 @@ from plainnet.runs.train_run import fingerprint
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import take_target
 
-__all__ = ["OwnTable", "find_table", "report_again"]
+__all__ = ["OwnTable", "find_table", "report_again", "test_rows_of"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,19 @@ def find_table(run: Run, source: str | None = None, query: str | None = None) ->
             warnings.simplefilter("ignore", DataWarning)  # said when the run was trained, and in its run.json
             parts = of_known_classes(parts, y)
     return OwnTable(whole, table, y, parts)
+
+
+def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:
+    """Return the rows that a run tested on: the columns without the target, the target, and their numbers among those with a target.
+
+    Raises:
+        RunError: the run had no test rows, or its table is not the one it was.
+    """
+    own = find_table(run)
+    rows = own.parts.get("test")
+    if rows is None:
+        raise RunError(f"the run {str(run.path)!r} held out no rows to test on.")
+    return own.table[rows], own.y[rows], rows
 
 
 def report_again(run: Run, source: str | None = None, query: str | None = None) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from plainnet.engines.job import Epochs
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
@@ -18,9 +20,14 @@ from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
 from plainnet.tables.split import split_rows
 from plainnet.tables.wording import listed
 
-__all__ = ["LEAST_ROWS", "Rows", "fit_parts", "group_names", "known_rows", "of_known_classes", "split_parts"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["LEAST_ROWS", "Rows", "Watch", "fit_parts", "group_names", "known_rows", "of_known_classes", "split_parts"]
 
 Rows = npt.NDArray[np.int64]
+#: Looks on: called with what is being fitted, the number of a member, its network, and its newest epochs.
+Watch = Callable[[NetClassifier | NetRegressor, int, "nn.Module", Epochs], object]
 
 #: Rows that a training needs.
 LEAST_ROWS = 2
@@ -114,7 +121,11 @@ def of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str
 
 
 def fit_parts(
-    estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any], parts: Mapping[str, Rows]
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    y: npt.NDArray[Any],
+    parts: Mapping[str, Rows],
+    on_epochs: Watch | None = None,
 ) -> float | None:
     """Fit an estimator on the training rows, its best epoch found on the validation rows where there are any.
 
@@ -124,7 +135,8 @@ def fit_parts(
     """
     held = None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
     train = parts["train"]
-    estimator.fit(table[train], y[train], validation=held)
+    watch = None if on_epochs is None else partial(on_epochs, estimator)
+    estimator.fit(table[train], y[train], validation=held, on_epochs=watch)
     if estimator.out_of_fold_ is not None:
         return threshold_of(estimator, *known_rows(estimator.out_of_fold_, y[train]))
     with warnings.catch_warnings():

@@ -19,7 +19,7 @@ from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
 from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
-from plainnet.runs.parts import Rows, fit_parts, group_names, known_rows, of_known_classes, split_parts
+from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
@@ -52,6 +52,7 @@ def train_run(
     overwrite: bool = False,
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
+    on_epochs: Watch | None = None,
 ) -> Run:
     """Train on a table and write the run folder.
 
@@ -71,6 +72,8 @@ def train_run(
         overwrite: replace a run folder that is already there.
         progress: show a progress bar.
         settings: further arguments of NetClassifier or NetRegressor.
+        on_epochs: looks on while the networks are trained, as on_epochs(estimator, member, network, epochs): on the member's own thread,
+            some 25 times a second. True ends the training, and the best so far is kept. The folds are not watched.
 
     Returns:
         The run. Ctrl-C during training writes the best networks so far; during the folds, those that are done.
@@ -87,7 +90,7 @@ def train_run(
     )
     if folds is not None:  # now, rather than after the first training
         deal_folds(work.y, folds, is_class=work.task == "classes", groups=group_names(work.table, group))
-    estimator, facts = train_on(work, settings, progress=progress)
+    estimator, facts = train_on(work, settings, progress=progress, on_epochs=on_epochs)
     if folds is not None and estimator.history_.stopped_by != "interrupt":
         crossed = cross_validate(estimator, work.table, work.y, folds=folds, group=group, seed=seed, progress=progress)
         _add_folds(facts, crossed)
@@ -165,7 +168,11 @@ def read_work(
 
 
 def train_on(
-    work: Work, settings: Mapping[str, Any] | None = None, *, progress: bool = False
+    work: Work,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    progress: bool = False,
+    on_epochs: Watch | None = None,
 ) -> tuple[NetClassifier | NetRegressor, dict[str, Any]]:
     """Train on a table that was read and split.
 
@@ -175,7 +182,7 @@ def train_on(
     started = perf_counter()
     estimator_class = NetClassifier if work.task == "classes" else NetRegressor
     estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
-    threshold = fit_parts(estimator, work.table, work.y, work.scored)
+    threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs)
     y_train = work.y[work.parts["train"]]
     baseline = baseline_of(estimator, y_train)
     scores = _scores(estimator, work.table, work.y, baseline, work.scored, threshold)

@@ -33,8 +33,8 @@ class History:
         engine: the engine that ran: 'fused' or 'eager'.
         engine_reason: why that engine, in words.
         epochs: the record of each epoch.
-        stopped_by: why the training ended before its last epoch: 'patience', 'interrupt' (Ctrl-C), 'time', 'on_epoch' or
-            'divergence'; '' where it did not.
+        stopped_by: why the training ended before its last epoch: 'patience', 'interrupt' (Ctrl-C), 'time', 'on_epoch' (what
+            looks on said so) or 'divergence'; '' where it did not.
         failure: why this network could not be trained, or not to the end; '' where it was (``train_many``).
         restored_best: whether the network was left with the weights of ``best_epoch`` rather than the last.
     """

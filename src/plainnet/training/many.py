@@ -6,9 +6,10 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -25,10 +26,13 @@ from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
 from plainnet.training.training import each_alone, record
 
-__all__ = ["Trial", "train_many"]
+__all__ = ["OnEpochs", "Trial", "train_many"]
+
+#: Called with a network's number, the network, and the epochs it has just been trained for.
+OnEpochs = Callable[[int, nn.Module, Epochs], object]
 
 #: What ``train`` takes and a trial cannot have of its own: these belong to the whole call.
-SHARED = ("device", "engine", "progress", "on_epoch")
+SHARED = ("device", "engine", "progress", "on_epoch", "on_epochs")
 
 
 class Trial:
@@ -72,6 +76,7 @@ def train_many(
     engine: Literal["auto", "eager", "fused", "graphed"] = "auto",
     time_limit: float | None = None,
     progress: bool = True,
+    on_epochs: OnEpochs | None = None,
     **options: Any,
 ) -> list[History]:
     """Train many networks at once: other seeds, rates, widths, rows.
@@ -88,6 +93,9 @@ def train_many(
         time_limit: seconds after which trainings end as they are, and those that have not begun, but for the first, are left out: their
             histories say ``stopped_by='time'``. Looked at a few times a second, and between the epochs of the eager engine.
         progress: show a progress bar on an interactive terminal.
+        on_epochs: called as on_epochs(number of the trial, its network, its newest epochs), about 25 times a second and network, on the
+            thread that trains it, which waits for the answer; True ends all trainings as they are. The network has its weights
+            of then, to be looked at.
         options: the other keyword arguments of ``train``, for all trials: ``loss``, ``epochs``, ``batch_size``, ….
 
     Returns:
@@ -124,24 +132,25 @@ def train_many(
         try:
             for i, trial in enumerate(trials):
                 try:
-                    jobs[i] = _job(trial, x, y, engine, options, stack)
+                    jobs[i] = _job(trial, x, y, engine, options, stack, is_watched=on_epochs is not None)
                 except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
                     histories[i].failure = _reason(error)
                     done()
                     continue
                 if progress and i == 0 and jobs[i][1].note:
                     say(jobs[i][1].note)
+
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
-            futures = {
-                pool.submit(_train, *jobs[i], stop, is_first=i == min(jobs)): i
-                for i in jobs
-                if jobs[i][1].name == "fused"
-            }
+            def train(i: int) -> History:
+                watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
+                return _train(*jobs[i], stop, watch, is_first=i == min(jobs))
+
+            futures = {pool.submit(train, i): i for i in jobs if jobs[i][1].name == "fused"}
             for future in _as_completed(futures):
                 histories[futures[future]] = future.result()
                 done()
             for i in jobs.keys() - set(futures.values()):
-                histories[i] = _train(*jobs[i], stop, is_first=i == min(jobs))
+                histories[i] = train(i)
                 done()
                 if histories[i].stopped_by == "interrupt":
                     break
@@ -174,7 +183,14 @@ def _check_trials(trials: list[Trial], options: dict[str, Any]) -> None:
 
 
 def _job(
-    trial: Trial, x: Any, y: Any, engine: Any, options: dict[str, Any], stack: contextlib.ExitStack
+    trial: Trial,
+    x: Any,
+    y: Any,
+    engine: Any,
+    options: dict[str, Any],
+    stack: contextlib.ExitStack,
+    *,
+    is_watched: bool,
 ) -> tuple[Job, Engine]:
     """Check a trial and choose its engine."""
     merged = {"x": x, "y": y, **options, **trial.options}
@@ -191,7 +207,16 @@ def _job(
         if name not in merged:
             raise SettingError(f"{name} is missing: pass it to train_many, or to the trial.")
     job = stack.enter_context(
-        prepared(trial.model, x, y, optimizer=trial.optimizer, device="cpu", epoch_by_epoch=False, **merged)
+        prepared(
+            trial.model,
+            x,
+            y,
+            optimizer=trial.optimizer,
+            device="cpu",
+            epoch_by_epoch=False,
+            is_watched=is_watched,
+            **merged,
+        )
     )
     return job, choose_engine(job, engine)
 
@@ -217,7 +242,9 @@ class _Stop:
         return self._event.is_set()
 
 
-def _train(job: Job, engine: Engine, stop: _Stop, *, is_first: bool) -> History:
+def _train(
+    job: Job, engine: Engine, stop: _Stop, watch: Callable[[Epochs], object] | None, *, is_first: bool
+) -> History:
     """Train one network, until ``stop`` is set; the first for an epoch at least, however short the time."""
     is_cut = False
 
@@ -227,6 +254,8 @@ def _train(job: Job, engine: Engine, stop: _Stop, *, is_first: bool) -> History:
         with contextlib.closing(parts):
             for part in parts:
                 yield part
+                if watch is not None and watch(part) is True:
+                    stop.now("on_epoch")
                 if stop.is_set():
                     is_cut = True
                     return

@@ -50,6 +50,7 @@ def prepared(
     device: str | torch.device = "auto",
     seed: int = 0,
     epoch_by_epoch: bool = True,
+    is_watched: bool = False,
 ) -> Iterator[Job]:
     """Check a training and make it a Job; the network is on the job's device inside the block.
 
@@ -102,6 +103,7 @@ def prepared(
             clip_grad_norm=clip_grad_norm,
             closure=_needs_closure(optimizer),
             epoch_by_epoch=epoch_by_epoch,
+            is_watched=is_watched,
         )
 
 

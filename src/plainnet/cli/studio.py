@@ -1,0 +1,40 @@
+"""``plainnet studio``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["studio"]
+
+
+def studio(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 0,
+    work: Annotated[
+        Path, typer.Option("--work", "-w", help="Folder of the tables and runs; made if it is not there.")
+    ] = Path(),
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address.")] = False,
+) -> None:
+    """Open a page in the browser: choose a table, watch networks learn from it, judge, try and keep them.
+
+    It is served to this machine alone. Runs are ordinary run folders in WORK/runs, as `plainnet train` writes them.
+
+    [bold]Examples[/bold]
+
+    plainnet studio
+
+    plainnet studio --work experiments --port 8420
+    """
+    from plainnet.errors import MissingExtraError
+
+    try:
+        import msgspec  # noqa: F401 - only looked for
+        import starlette  # noqa: F401 - as above
+        import uvicorn  # noqa: F401 - as above
+    except ImportError as error:
+        raise MissingExtraError(error.name or "starlette", "web", "plainnet studio") from error
+    from plainnet.studio.studio import serve
+
+    serve(work, port, opens=not no_browser, say=lambda text: typer.echo(text, err=True))

@@ -1,0 +1,158 @@
+"""How good a run is: its scores, and what its predictions of the test rows look like."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from plainnet.errors import DataWarning, PlainnetError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+from plainnet.runs.again import test_rows_of
+from plainnet.runs.runs import Run, read_run
+
+__all__ = ["judge", "listed_run"]
+
+#: Classes of a confusion matrix that is drawn.
+MOST_CLASSES = 20
+#: Points of predicted against true.
+POINTS = 1500
+#: Rows and columns of the worst errors.
+WORST, WORST_COLUMNS = 10, 12
+#: Bins of the calibration.
+BINS = 10
+
+_judging = threading.Lock()
+
+
+def listed_run(run: Run) -> dict[str, Any]:
+    """Return what the list of runs shows of one."""
+    facts = run.facts
+    part = "test" if "test" in facts["scores"] else next(iter(facts["scores"]), "")
+    return {
+        "name": run.path.name,
+        "created": str(facts.get("created", "")),
+        "table": Path(facts["table"]["source"]).name,
+        "rows": facts["table"]["rows"],
+        "target": run.target,
+        "task": facts["task"],
+        "members": facts["training"].get("members", 1),
+        "seconds": facts["training"]["seconds"],
+        "part": part,
+        "scores": facts["scores"].get(part, []),
+    }
+
+
+def judge(path: Path) -> dict[str, Any]:
+    """Return a run's scores, and pictures of its errors on the test rows.
+
+    Returns:
+        ``scores`` by part, ``training``, ``task`` and, where the table is still there, of classes ``confusion`` and
+        ``calibration``, of numbers ``residuals``; and ``worst`` rows. Where it is not, ``unseen`` says why.
+
+    Raises:
+        RunError: it is no run.
+    """
+    with _judging:
+        return _judged(path, (path / "run.json").stat().st_mtime_ns if (path / "run.json").exists() else 0)
+
+
+@lru_cache(maxsize=8)
+def _judged(path: Path, _changed: int) -> dict[str, Any]:
+    run = read_run(path)
+    facts = run.facts
+    found: dict[str, Any] = {
+        **listed_run(run),
+        "scores": facts["scores"], "training": facts["training"], "split": facts["split"], "seed": facts["seed"],
+        "has_report": (path / "report.html").is_file(),
+    }  # fmt: skip
+    try:
+        table, y, rows = test_rows_of(run)
+    except PlainnetError as error:
+        return found | {"unseen": str(error)}
+    estimator = run.estimator()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        if isinstance(estimator, NetClassifier):
+            return found | _classes(estimator, table, y, rows)
+        return found | _numbers(estimator, table, y, rows)
+
+
+def _classes(
+    estimator: NetClassifier, table: pl.DataFrame, y: npt.NDArray[Any], rows: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    known = np.isin(y, estimator.classes_)
+    table, y, rows = table.filter(known), y[known], rows[known]
+    said = np.asarray(estimator.predict_proba(table), dtype=np.float64)
+    codes = np.searchsorted(estimator.classes_, y)
+    names = [str(each)[:60] for each in estimator.classes_.tolist()]
+    found: dict[str, Any] = {"classes": names[:MOST_CLASSES], "n_classes": len(names)}
+    predicted = said.argmax(axis=1)
+    if len(names) <= MOST_CLASSES:
+        counts = np.zeros((len(names), len(names)), dtype=np.int64)
+        np.add.at(counts, (codes, predicted), 1)
+        found["confusion"] = counts.tolist()
+    sure, is_right = (said[:, 1], codes == 1) if len(names) == 2 else (said.max(axis=1), predicted == codes)
+    found["calibration"] = {
+        "of": f"the probability of {names[1]}" if len(names) == 2 else "the probability of the predicted class",
+        "bins": _calibration(sure, is_right),
+    }
+    of_truth = said[np.arange(len(y)), codes]
+    worst = np.argsort(of_truth, kind="stable")[:WORST]
+    told = [[names[codes[i]], names[predicted[i]], f"{of_truth[i]:.1%}"] for i in worst]
+    return found | {
+        "worst": _worst(estimator, table, rows, worst, ["is", "predicted", "probability of what it is"], told)
+    }
+
+
+def _numbers(
+    estimator: NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any], rows: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    truth = y.astype(np.float64)
+    said = np.asarray(estimator.predict(table), dtype=np.float64).reshape(len(y), -1)[:, 0]
+    errors = said - truth
+    drawn = np.arange(len(y)) if len(y) <= POINTS else np.sort(np.random.RandomState(0).permutation(len(y))[:POINTS])
+    low, high = np.quantile(errors, [0.01, 0.99])
+    counts, edges = np.histogram(np.clip(errors, low, high), bins=25)
+    worst = np.argsort(-np.abs(errors), kind="stable")[:WORST]
+    told = [[f"{truth[i]:.6g}", f"{said[i]:.6g}", f"{errors[i]:+.5g}"] for i in worst]
+    return {
+        "residuals": {
+            "points": np.stack([truth[drawn], said[drawn]], axis=1).tolist(), "rows": len(y),
+            "bars": counts.tolist(), "low": float(edges[0]), "high": float(edges[-1]),
+        },
+        "worst": _worst(estimator, table, rows, worst, ["is", "predicted", "error"], told),
+    }  # fmt: skip
+
+
+def _calibration(sure: npt.NDArray[np.float64], is_right: npt.NDArray[np.bool_]) -> list[list[float]]:
+    """Return [mean said, share that came true, rows] for tenths of the rows, from the least to the most probable."""
+    order = np.argsort(sure, kind="stable")
+    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    return [[float(sure[part].mean()), float(is_right[part].mean()), len(part)] for part in parts]
+
+
+def _worst(
+    estimator: NetClassifier | NetRegressor,
+    table: pl.DataFrame,
+    rows: npt.NDArray[np.int64],
+    worst: npt.NDArray[np.int64],
+    headings: list[str],
+    told: list[list[str]],
+) -> dict[str, Any]:
+    names = [column.name for column in estimator.schema_.used][:WORST_COLUMNS]
+    shown = table[worst].select(names).rows()
+    cells = [
+        [*own, *("" if cell is None else str(cell)[:60] for cell in row)] for own, row in zip(told, shown, strict=True)
+    ]
+    left_out = len(estimator.schema_.used) - len(names)
+    return {
+        "headings": [*headings, *names], "rows": cells, "numbers": (rows[worst] + 1).tolist(), "told": len(headings), "left_out": left_out,
+    }  # fmt: skip

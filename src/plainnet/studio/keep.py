@@ -1,0 +1,47 @@
+"""What is taken home: predictions of another table as a CSV that no spreadsheet will run."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import polars as pl
+
+from plainnet.errors import DataWarning
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.predictions import prediction_columns
+from plainnet.estimators.regressor import NetRegressor
+
+__all__ = ["defused", "predictions_csv"]
+
+#: How a cell begins that spreadsheets take for a formula (OWASP, "CSV Injection"), unless it is a number.
+FORMULA = r"^[=+\-@\t\r]"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+def predictions_csv(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame) -> bytes:
+    """Return the rows with the predictions after them, as CSV.
+
+    Raises:
+        ColumnsChangedError: the rows lack a column, or one has become something else.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        columns = prediction_columns(estimator, rows)
+    taken = set(rows.columns)
+    named = {name if name not in taken else f"{name} (plainnet)": values for name, values in columns.items()}
+    result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in named.items()})
+    plain = [column for column in rows.get_columns() if not (column.dtype.is_nested() or column.dtype == pl.Binary)]
+    return defused(pl.concat([pl.DataFrame(plain), result], how="horizontal")).write_csv().encode()
+
+
+def defused(table: pl.DataFrame) -> pl.DataFrame:
+    """Put a ' before each text, the columns' names too, that a spreadsheet would take for a formula.
+
+    >>> defused(pl.DataFrame({"=a": ["=1+1", "-5", "-x", "plain"]})).to_dict(as_series=False)
+    {"'=a": ["'=1+1", '-5', "'-x", 'plain']}
+    """
+    text = pl.col(pl.String)
+    is_formula = text.str.contains(FORMULA) & ~text.str.contains(NUMBER)
+    safe = table.with_columns(pl.when(is_formula).then(pl.lit("'") + text).otherwise(text).name.keep())
+    return safe.rename({name: f"'{name}" for name in table.columns if re.match(FORMULA, name)})

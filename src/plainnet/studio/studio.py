@@ -1,0 +1,302 @@
+"""The front room: the page's addresses, each a few lines to a function of the library; and the server that answers them.
+
+Everything that the page shows is kept here, not in a tab: it can be reloaded in the middle of a training, and two tabs see the same.
+The guard of ``plainnet.service`` stands before it. The browser gets in by a token that works once, and keeps a cookie.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from plainnet.errors import PlainnetError, RunError, SettingError
+from plainnet.runs.runs import list_runs, read_run
+from plainnet.service.guard import App, allowed_hosts, guarded
+from plainnet.service.listen import listen, run as run_server, server_of
+from plainnet.studio.columns import describe
+from plainnet.studio.examples import EXAMPLES, make_example
+from plainnet.studio.judge import judge, listed_run
+from plainnet.studio.keep import predictions_csv
+from plainnet.studio.script import script_of
+from plainnet.studio.session import Order
+from plainnet.studio.state import BusyError, Studio, events
+from plainnet.studio.tryout import answer, form
+from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, receive, table_path
+from plainnet.tables.read import read_table
+
+__all__ = ["app_of", "serve"]
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).with_name("page")
+#: Largest JSON body, in bytes: kinds of thousands of columns.
+MOST_JSON = 2**20
+
+
+def app_of(studio: Studio, host: str, port: int) -> App:
+    """Return the guarded app."""
+    routes = [
+        Route("/", _page(studio, port)),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        *_choosing(studio),
+        *_training(studio),
+        *_using(studio),
+    ]
+    refused = dict.fromkeys((PlainnetError, msgspec.ValidationError, msgspec.DecodeError), _refused)
+    app = Starlette(routes=routes, exception_handlers={**refused, ClientDisconnect: _gone})
+    files = [f"/page/{path.name}" for path in PAGE.iterdir()]
+    return guarded(
+        app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
+        most_body_bytes=MOST_BYTES + MOST_JSON, body_seconds=900.0,
+    )  # fmt: skip
+
+
+def _cookie(port: int) -> str:
+    """Name the cookie: cookies are shared by all ports of a host, and two studios may be open."""
+    return f"plainnet_studio_{port}"
+
+
+def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
+    def page(request: Request) -> Response:
+        given = request.cookies.get(_cookie(port), "")
+        is_known = hmac.compare_digest(given.encode(), studio.key.encode())
+        token = request.query_params.get("token")
+        if not is_known and not (token is not None and studio.let_in(token)):
+            return PlainTextResponse(
+                "This page opens with the address that `plainnet studio` shows in the terminal. That address works once: start "
+                "`plainnet studio` again for another browser.\n",
+                status_code=401,
+            )
+        if is_known and token is not None:
+            return RedirectResponse("/", status_code=303)
+        answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        if not is_known:
+            answer.set_cookie(_cookie(port), studio.key, httponly=True, samesite="strict", path="/")
+        return answer
+
+    return page
+
+
+# Choosing a table.
+
+
+def _choosing(studio: Studio) -> list[Route]:
+    def state(_: Request) -> Response:
+        session = studio.session
+        return _json(
+            {
+                "work": str(studio.work),
+                "tables": list_tables(studio.work),
+                "examples": {name: {"target": target, **settings} for name, (_, target, settings) in EXAMPLES.items()},
+                "training": None if session is None else session.facts(),
+                "runs": [listed_run(run) for run in reversed(list_runs(studio.runs))],
+                "most_bytes": MOST_BYTES,
+            }
+        )
+
+    async def upload(request: Request) -> Response:
+        path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
+        try:
+            await run_in_threadpool(load_table, path)
+        except PlainnetError:
+            path.unlink(missing_ok=True)
+            raise
+        return _json({"name": path.name})
+
+    async def example(request: Request) -> Response:
+        wanted = (await _body(request, dict[str, str])).get("name", "")
+        path = await run_in_threadpool(make_example, studio.tables, wanted)
+        return _json({"name": path.name})
+
+    async def columns(request: Request) -> Response:
+        wanted = await _body(request, _Columns)
+
+        def found() -> dict[str, Any]:
+            return describe(load_table(table_path(studio.work, wanted.table)), wanted.kinds)
+
+        return _json(await run_in_threadpool(found))
+
+    return [
+        Route("/api/state", state),
+        Route("/api/tables", upload, methods=["POST"]),
+        Route("/api/examples", example, methods=["POST"]),
+        Route("/api/columns", columns, methods=["POST"]),
+    ]
+
+
+class _Columns(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    kinds: dict[str, str] = {}
+
+
+# Training.
+
+
+def _training(studio: Studio) -> list[Route]:
+    async def train(request: Request) -> Response:
+        order = await _body(request, Order)
+        return _json((await run_in_threadpool(studio.begin, order)).facts())
+
+    async def steer(request: Request) -> Response:
+        session, wanted = studio.session, request.url.path.rpartition("/")[2]
+        if session is None or session.is_over:
+            raise SettingError("no training is under way.")
+        {"pause": session.pause, "resume": session.resume, "stop": session.stop}[wanted]()
+        return _json(session.facts())
+
+    async def stream(_: Request) -> Response:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events(studio), media_type="text/event-stream", headers=headers)
+
+    return [
+        Route("/api/train", train, methods=["POST"]),
+        Route("/api/train/events", stream),
+        Route("/api/train/pause", steer, methods=["POST"]),
+        Route("/api/train/resume", steer, methods=["POST"]),
+        Route("/api/train/stop", steer, methods=["POST"]),
+    ]
+
+
+# Judging, trying, keeping.
+
+
+def _using(studio: Studio) -> list[Route]:
+    def found(request: Request) -> Response:
+        return _json(judge(studio.run_path(request.path_params["name"])))
+
+    def losses(request: Request) -> Response:
+        history = read_run(studio.run_path(request.path_params["name"])).history()
+        valid = history.validation_losses
+        return _json({"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()})
+
+    def fields(request: Request) -> Response:
+        return _json(form(studio.model(request.path_params["name"])))
+
+    async def say(request: Request) -> Response:
+        values, name = await _body(request, dict[str, Any]), request.path_params["name"]
+        return _json(await run_in_threadpool(lambda: answer(studio.model(name), values)))
+
+    def model(request: Request) -> Response:
+        return _file(studio.run_path(request.path_params["name"]), "model.safetensors")
+
+    def report(request: Request) -> Response:
+        return _file(studio.run_path(request.path_params["name"]), "report.html")
+
+    def script(request: Request) -> Response:
+        kind = request.query_params.get("kind", "plainnet")
+        return PlainTextResponse(script_of(read_run(studio.run_path(request.path_params["name"])), kind))
+
+    async def predictions(request: Request) -> Response:
+        estimator = await run_in_threadpool(studio.model, request.path_params["name"])
+        with TemporaryDirectory(dir=studio.work, prefix=".rows-") as folder:
+            path = await receive(request.stream(), Path(folder), request.query_params.get("name", ""))
+            content = await run_in_threadpool(lambda: predictions_csv(estimator, read_table(path)))
+        return Response(content, media_type="text/csv")
+
+    return [
+        Route("/api/runs/{name}", found),
+        Route("/api/runs/{name}/losses", losses),
+        Route("/api/runs/{name}/form", fields),
+        Route("/api/runs/{name}/answer", say, methods=["POST"]),
+        Route("/api/runs/{name}/model", model),
+        Route("/api/runs/{name}/report", report),
+        Route("/api/runs/{name}/script", script),
+        Route("/api/runs/{name}/predictions", predictions, methods=["POST"]),
+    ]
+
+
+def _file(run: Path, name: str) -> Response:
+    if not (run / name).is_file():
+        raise RunError(f"the run {run.name!r} has no {name}.")
+    return FileResponse(run / name, filename=f"{run.name}-{name}", headers={"Cache-Control": "no-store"})
+
+
+def _json(content: Any) -> Response:
+    body = msgspec.json.encode(content)
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Read a small JSON body of a kind.
+
+    Raises:
+        SettingError: it is larger than ``MOST_JSON``.
+        msgspec.ValidationError, msgspec.DecodeError: it is no such thing.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_JSON:
+            raise SettingError(f"the request is larger than {MOST_JSON:,} bytes.")
+    return msgspec.json.decode(bytes(body), type=kind)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Answer our errors in words: 409 where a training is under way, 404 where a run or table is not there, else 422."""
+    status = 409 if isinstance(error, BusyError) else 404 if isinstance(error, RunError) else 422
+    response = _json({"error": str(error)})
+    response.status_code = status
+    return response
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Answer nobody: the browser broke an upload off, and nothing of it was kept."""
+    return Response(status_code=400)
+
+
+# The server.
+
+
+def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> None:
+    """Serve the page on 127.0.0.1 until Ctrl-C; a training under way then ends, and its best networks so far are kept.
+
+    Args:
+        work: folder of tables and runs; made where it is not there.
+        port: 0: any free one.
+        opens: open the page in the browser.
+        say: is told where the page is.
+
+    Raises:
+        SettingError: the port is taken.
+        RunError: the work folder cannot be made.
+    """
+    sock: socket.socket = listen("127.0.0.1", port)
+    studio = Studio(work.absolute())
+    port = sock.getsockname()[1]
+    server = server_of(app_of(studio, "127.0.0.1", port), "127.0.0.1", port)
+    studio.is_ending = lambda: server.should_exit
+    address = f"http://127.0.0.1:{port}/?token={studio.once}"
+    say(
+        f"plainnet studio: {address}\nThe address works once. Tables and runs are kept in {studio.work}. Ctrl-C ends it."
+    )
+    if opens and _has_screen():
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    try:
+        run_server(server, sock)
+    finally:
+        session = studio.session
+        if session is not None and not session.is_over:
+            session.stop()
+            say("Ending the training; its best networks so far are kept.")
+            session.join(60)
+
+
+def _has_screen() -> bool:
+    """Whether a browser can open a window: on Linux without a screen, Python would open one that takes the terminal."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

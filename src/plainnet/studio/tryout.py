@@ -1,0 +1,85 @@
+"""One row, made up by the user: a form from the schema, and what the pack says to it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from plainnet.errors import DataWarning, TableError
+from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.regressor import NetRegressor
+from plainnet.tables.schema import Column
+
+__all__ = ["answer", "form"]
+
+
+def form(estimator: NetClassifier | NetRegressor) -> list[dict[str, Any]]:
+    """Return a field for each column that the networks see.
+
+    Each has ``name``, ``kind`` and, of a number, ``low``, ``high``, ``whole`` and the median as ``value``; of a category or flag its
+    ``levels``, the most frequent first.
+    """
+    return [_field(column) for column in estimator.schema_.used]
+
+
+def _field(column: Column) -> dict[str, Any]:
+    field: dict[str, Any] = {"name": column.name, "kind": column.kind}
+    if column.spread is not None:
+        spread = column.spread
+        field |= {"low": spread.minimum, "high": spread.maximum, "value": spread.median, "whole": "Int" in column.dtype}
+    elif column.kind == "date":
+        field |= {"value": ""}
+    else:
+        field |= {
+            "levels": list(column.levels),
+            "value": column.levels[0] if column.levels else "",
+            "other": column.other > 0,
+        }
+    return field
+
+
+def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Predict one row.
+
+    Args:
+        estimator: fitted.
+        values: by column: a number, a level, or a date as 2026-01-31; '' or None or absent: missing.
+
+    Returns:
+        Of classes the ``classes`` with their probabilities, the most probable first; of numbers the ``value``, and the ``low`` and
+        ``high`` ends of its 90 % interval where the run has one.
+
+    Raises:
+        TableError: a value is none of its column's kind.
+    """
+    row = pl.DataFrame([_cell(column, values.get(column.name)) for column in estimator.schema_.used])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        if isinstance(estimator, NetClassifier):
+            said = estimator.predict_proba(row)[0]
+            order = said.argsort()[::-1]
+            return {"classes": [[str(estimator.classes_[i]), float(said[i])] for i in order[:20].tolist()]}
+        found: dict[str, Any] = {"value": float(estimator.predict(row).reshape(-1)[0])}
+        if estimator.residuals_ is not None:
+            low, high = estimator.predict_interval(row, coverage=0.9)[0].tolist()
+            found |= {"low": low, "high": high}
+        return found
+
+
+def _cell(column: Column, value: Any) -> pl.Series:
+    """Return a value as a column of one row, of a type that the column was fitted on."""
+    if value is None or value == "":
+        return pl.Series(column.name, [None], dtype=pl.Float64 if column.kind == "number" else pl.String)
+    try:
+        if column.kind == "number":
+            return pl.Series(column.name, [float(value)])
+        if column.kind == "date":
+            day = datetime.fromisoformat(str(value))
+            return pl.Series(column.name, [day if column.date_format is None else day.strftime(column.date_format)])
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{column.name!r} is a {column.kind}, and {str(value)[:40]!r} is none.") from error
+    return pl.Series(column.name, [str(value)])

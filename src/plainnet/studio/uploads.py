@@ -1,0 +1,139 @@
+"""Tables in the work folder: under which names they lie there, how they come in, and how they are read again."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from plainnet.errors import TableError
+from plainnet.files import replacing
+from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
+from plainnet.tables.read import read_table
+from plainnet.tables.wording import did_you_mean
+
+__all__ = ["MOST_BYTES", "list_tables", "load_table", "receive", "safe_name", "table_path"]
+
+#: Of an uploaded file.
+MOST_BYTES = 2 * 2**30
+#: What the page takes: databases and Excel files stay with the command line.
+SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+#: The bundled table's name on the page.
+ADULT = "adult.csv.gz"
+#: Characters of a file's name at most, its suffixes included.
+MOST_CHARACTERS = 80
+
+_reading = threading.Lock()
+
+
+def safe_name(name: str) -> str:
+    """Return the name under which an uploaded file is kept: letters, digits and ``. _ -``, never a path, never hidden.
+
+    Raises:
+        TableError: its suffix is none that the page reads.
+
+    >>> safe_name("../../etc/My houses (1).CSV")
+    'My_houses_1_.csv'
+    """
+    bare = re.split(r"[/\\]", name)[-1]
+    bare = re.sub(r"[^\w.-]+", "_", bare, flags=re.ASCII).lstrip("._-")
+    path = Path(bare.lower())
+    compression = path.suffix if path.suffix in COMPRESSED else ""
+    suffix = Path(path.stem).suffix if compression else path.suffix
+    ending = suffix + compression
+    if suffix not in SUFFIXES or (compression and suffix in (".parquet", ".arrow", ".feather", ".ipc")):
+        raise TableError(
+            f"the file {name[-60:]!r} is of no kind that is read here. Save it as .csv or .parquet (also: {' '.join(SUFFIXES)}; text "
+            f"also with {' '.join(COMPRESSED)} after it)."
+        )
+    stem = bare[: len(bare) - len(ending)].rstrip(".")[: MOST_CHARACTERS - len(ending)]
+    is_ours = stem.startswith("example-") or stem + ending == ADULT
+    return f"{'my-' if is_ours else ''}{stem or 'table'}{ending}"
+
+
+def free_path(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder; where it is taken, that of NAME-2, and so on."""
+    stem, dot, ending = name.partition(".")
+    number, path = 1, folder / name
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{dot}{ending}"
+    return path
+
+
+async def receive(parts: AsyncIterator[bytes], folder: Path, name: str) -> Path:
+    """Write an uploaded file to a folder as it arrives, complete or not at all.
+
+    Args:
+        parts: of its content.
+        folder: where it is kept.
+        name: as the browser says; only its letters count.
+
+    Returns:
+        Its path. Nothing has looked at the content yet.
+
+    Raises:
+        TableError: it is larger than ``MOST_BYTES``, empty, or of no kind that is read.
+    """
+    path = free_path(folder, safe_name(name))
+    size = 0
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        async for part in parts:
+            size += len(part)
+            if size > MOST_BYTES:
+                raise TableError(
+                    f"the file is larger than {MOST_BYTES / 2**30:g} GiB, the most that is uploaded. Use `plainnet train {name}`."
+                )
+            file.write(part)
+        if not size:
+            raise TableError(f"the file {name[-60:]!r} is empty.")
+    return path
+
+
+def table_path(work: Path, name: str) -> Path:
+    """Return the path of a table by its name on the page.
+
+    Raises:
+        TableError: there is none of that name.
+    """
+    if name == ADULT:
+        return ADULT_PATH
+    known = {path.name: path for path in _files(work)}
+    if name not in known:
+        raise TableError(f"there is no table {name[:60]!r} in the work folder{did_you_mean(name, list(known))}.")
+    return known[name]
+
+
+def list_tables(work: Path) -> list[dict[str, Any]]:
+    """Return the tables that can be chosen, the newest first, the bundled one last."""
+    files = sorted(_files(work), key=lambda path: path.stat().st_mtime, reverse=True)
+    own = [{"name": path.name, "bytes": path.stat().st_size, "target": None} for path in files]
+    return [*own, {"name": ADULT, "bytes": ADULT_PATH.stat().st_size, "target": ADULT_TARGET}]
+
+
+def _files(work: Path) -> list[Path]:
+    folder = work / "tables"
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    return [path for path in found if path.is_file() and not path.name.startswith(".")]
+
+
+def load_table(path: Path) -> pl.DataFrame:
+    """Read a table; the last two are kept in memory.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    with _reading:  # two tabs that ask at once read it once
+        status = path.stat()
+        return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, _changed: int, _size: int) -> pl.DataFrame:
+    return read_table(path)
