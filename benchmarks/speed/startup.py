@@ -65,6 +65,7 @@ started = time.perf_counter()
 models = {name: load(f"{folder}/{name}.safetensors") for name in ("one", "pack", "array")}
 seconds = {"read": (time.perf_counter() - started) / 3}
 import numpy as np
+import pandas as pd
 adult = plainnet.load_adult()
 row, pandas = adult[5:6], adult[5:6].to_pandas()
 array = np.random.default_rng(0).normal(size=(1, 10))
@@ -80,8 +81,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 table = adult[:3000].to_pandas().dropna()
-texts = [name for name in table if not np.issubdtype(table[name].dtype, np.number)][:-1]
-rest = [name for name in table.columns[:-1] if name not in texts]
+rest = list(table.columns[:-1][[pd.api.types.is_numeric_dtype(table[name]) for name in table.columns[:-1]]])
+texts = [name for name in table.columns[:-1] if name not in rest]
 encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), texts), (StandardScaler(), rest))
 peer = make_pipeline(encoder, MLPClassifier(max_iter=3)).fit(table[texts + rest], table[table.columns[-1]])
 calls["scikit-learn's pipeline, pandas row"] = lambda: peer.predict_proba(pandas)

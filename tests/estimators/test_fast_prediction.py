@@ -76,7 +76,8 @@ def test_copies_and_pickles_predict_alike_and_share_nothing(classifier) -> None:
 
 def test_memory_that_was_used_before_changes_nothing(classifier) -> None:
     expected = classifier.predict_proba(TABLE)
-    forward._memory(2**22).view(np.float32).fill(np.nan)
+    forward._place.reserve(2**22)
+    forward._place.memory[: 2**22].view(np.float32).fill(np.nan)
     assert classifier.predict_proba(TABLE).tobytes() == expected.tobytes()
     assert classifier.predict_proba(TABLE[:2]).tobytes() == expected[:2].tobytes()
 

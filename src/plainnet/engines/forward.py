@@ -35,7 +35,26 @@ CONSTANTS: dict[str, tuple[str, tuple[float, ...]]] = {
     "selu": ("elu", (SELU_ALPHA * SELU_SCALE, SELU_SCALE)),
 }
 
-_scratch = threading.local()
+
+class _Place(threading.local):
+    """What a thread predicts in, used again by its next prediction: fresh memory costs more than the arithmetic of a row."""
+
+    def __init__(self) -> None:
+        self.memory = np.zeros(0, dtype=np.uint8)
+        self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
+        self.state, self.state_reals = np.zeros(N_STATE_WORDS, dtype=np.int64), np.zeros(N_STATE_REALS)
+        self.addresses = [each.ctypes.data for each in (self.words, self.reals, self.state, self.state_reals)]
+        self.memory_address = 0
+
+    def reserve(self, n_bytes: int) -> None:
+        """Have at least so much memory, on a cache line's boundary."""
+        if len(self.memory) < n_bytes:
+            memory = np.zeros(n_bytes + 64, dtype=np.uint8)
+            self.memory = memory[-memory.ctypes.data % 64 :]
+            self.memory_address = self.memory.ctypes.data
+
+
+_place = _Place()
 
 
 class Forward:
@@ -63,6 +82,7 @@ class Forward:
         self.rows, self.outputs, self.values = rows, outputs, values
         self._n_bytes, self._dtype = program.size * values.itemsize, str(values.dtype)
         words, constants = table(operations, self._dtype)
+        self._predict = kernels.callable_of(k.predict, self._dtype)
         # Kept, as the program holds their addresses.
         self._held = {
             k.PARAMETERS: values, k.OPERATIONS: words, k.OPERATION_CONSTANTS: constants,
@@ -80,6 +100,9 @@ class Forward:
         They are the same to the last bit however many threads there are.
         """
         out = np.empty((len(x), self.outputs), dtype=self.values.dtype)
+        if len(x) <= self.rows:
+            self._run(x, out, 0, len(x))
+            return out
         threads = min(
             most_threads or os.cpu_count() or 1,
             -(-len(x) * len(self.values) // THREAD_WORK),
@@ -99,24 +122,15 @@ class Forward:
         return out
 
     def _run(self, x: npt.NDArray[Any], out: npt.NDArray[Any], first: int, stop: int) -> None:
-        """Predict rows first … stop with this thread's memory."""
-        memory = _memory(self._n_bytes)
-        words, reals = self._words.copy(), np.zeros(k.N_REALS)
-        state, state_reals = np.zeros(N_STATE_WORDS, dtype=np.int64), np.zeros(N_STATE_REALS)
-        words[k.VALID_MEMORY] = words[k.GRADIENTS] = memory.ctypes.data
-        words[k.STATE], words[k.STATE_REALS] = state.ctypes.data, state_reals.ctypes.data
+        """Predict rows first … stop in this thread's place."""
+        place = _place
+        place.reserve(self._n_bytes)
+        words = place.words
+        words[:], place.state[:], place.state_reals[:] = self._words, 0, 0
+        words[k.VALID_MEMORY] = words[k.GRADIENTS] = place.memory_address
+        words_address, reals_address, words[k.STATE], words[k.STATE_REALS] = place.addresses
         words[k.VALID_X], words[k.PREDICTIONS] = x.ctypes.data, out.ctypes.data
-        kernels.run(k.predict, self._dtype, words, reals, first, stop)
-
-
-def _memory(n_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return memory of this thread, used again by its next prediction: fresh pages cost more than a row's arithmetic."""
-    memory: npt.NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
-    if memory is None or len(memory) < n_bytes:
-        memory = np.zeros(n_bytes + 64, dtype=np.uint8)
-        memory = memory[-memory.ctypes.data % 64 :]
-        _scratch.memory = memory
-    return memory
+        self._predict(None, words_address, reals_address, first, stop)
 
 
 class FlatNetwork:

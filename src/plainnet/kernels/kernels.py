@@ -34,8 +34,8 @@ from platformdirs import user_cache_path
 from plainnet.files import write_text
 
 __all__ = [
-    "FAST", "VECTOR_BYTES", "WIDE", "cache_folder", "call", "compiled", "is_cached", "number", "numbers_at", "reals_at", "run", "shift",
-    "waits", "words_at",
+    "FAST", "VECTOR_BYTES", "WIDE", "cache_folder", "call", "callable_of", "compiled", "is_cached", "number", "numbers_at", "reals_at",
+    "run", "shift", "waits", "words_at",
 ]  # fmt: skip
 
 #: What LLVM may do to sums of kernels: change their order, fuse a product with its sum. Never assume that NaN cannot be.
@@ -133,11 +133,16 @@ def cached_files(kernel: Callable[..., Any]) -> list[Path]:
 _PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2)
 
 
+def callable_of(function: Callable[..., Any], dtype: str) -> Callable[..., int]:
+    """Return a function of the driver as ctypes calls it, with (None, address of words, address of reals, a, b), without Python's lock."""
+    return _PROTOTYPE(compiled(function, dtype).address)
+
+
 def run(
     function: Callable[..., Any], dtype: str, words: npt.NDArray[Any], reals: npt.NDArray[Any], a: int, b: int = 0
 ) -> int:
     """Call a function of the driver on its words and reals. Other Python threads run meanwhile."""
-    return int(_PROTOTYPE(compiled(function, dtype).address)(None, words.ctypes.data, reals.ctypes.data, a, b))
+    return int(callable_of(function, dtype)(None, words.ctypes.data, reals.ctypes.data, a, b))
 
 
 def is_cached(kernel: Callable[..., Any], dtype: str) -> bool:

@@ -196,6 +196,10 @@ class Member:
         self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None
     ) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
+        return target.opinions(self.outputs(x, target, threads))
+
+    def outputs(self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None) -> npt.NDArray[Any]:
+        """Return what its network says of rows x, (N, features): logits, or encoded numbers, (N, outputs)."""
         flat = self._flattened()
         if flat is not None:
             outputs: npt.NDArray[Any] = flat.predict(x, threads)
@@ -207,7 +211,7 @@ class Member:
             outputs = predict(self.network, from_numpy(x), threads=threads)
         if self.recipe.is_log and isinstance(target, NumberTarget):
             outputs = target.from_logs(outputs)
-        return target.opinions(outputs)
+        return outputs
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the weights by name, as the network's ``state_dict`` names them."""
