@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from plainnet.errors import RunError
 
-__all__ = ["replacing", "replacing_folder", "write_text"]
+__all__ = ["replacing", "replacing_folder", "sha256_of", "write_text"]
 
 
 @contextlib.contextmanager
@@ -86,6 +87,15 @@ def write_text(path: str | Path, content: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="\n")
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

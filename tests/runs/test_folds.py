@@ -79,9 +79,8 @@ def test_the_run_holds_a_model_of_all_rows_and_the_scores_of_the_folds(source, t
     run = train_run(source, "rich", tmp_path / "run", folds=3, settings=QUICK)
     again = read_run(run.path)
     assert again.facts == json.loads(json.dumps(run.facts))
-    assert again.facts["split"] == {
-        "by": "seed, stratified", "test_share": 0.0, "train": 300, "validation": 0, "test": 0,
-    }  # fmt: skip
+    assert again.facts["split"] == {"by": "seed, stratified", "train": 300, "validation": 0, "test": 0}
+    assert again.facts["test_share"] == 0.0
     assert next(iter(again.facts["scores"])) == "cross-validation"
     auc = again.facts["scores"]["cross-validation"][0]
     assert (auc["metric"], auc["rows"]) == ("AUC", 300)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import plainnet
-from plainnet import DataWarning, RunError, SettingError, TableError
+from plainnet import DataWarning, ModelFileError, RunError, SettingError, TableError
 from plainnet.files import replacing, replacing_folder
-from plainnet.runs.runs import list_runs, read_run
+from plainnet.runs.runs import list_runs, read_model_of, read_run
 from plainnet.runs.task import choose_task
 from plainnet.runs.train_run import train_run
 from tests.helpers import people
@@ -270,3 +270,13 @@ def test_tables_too_small_to_train_on(tmp_path) -> None:
     people().select("rich").write_csv(tmp_path / "only.csv")
     with pytest.raises(TableError, match="only the target column 'rich'"):
         train_run(tmp_path / "only.csv", "rich", tmp_path / "run")
+
+
+def test_a_model_that_was_swapped_for_another_is_not_read_with_its_scores(source, tmp_path) -> None:
+    settings = {"members": 1, "epochs": 1}
+    one, other = (train_run(source, "rich", tmp_path / f"run{seed}", seed=seed, settings=settings) for seed in (1, 2))
+    shutil.copy(other.path / "model.safetensors", one.path / "model.safetensors")
+    for read in (read_run(one.path).estimator, lambda: read_model_of(one.path)):
+        with pytest.raises(ModelFileError, match="is not the model that was written with the run's run.json"):
+            read()
+    assert read_model_of(one.path / "model.safetensors").classes_.tolist() == ["no", "yes"]

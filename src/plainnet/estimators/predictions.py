@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import polars as pl
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 
-__all__ = ["prediction_columns"]
+__all__ = ["named_columns", "prediction_columns"]
 
 
 def prediction_columns(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
@@ -20,15 +21,31 @@ def prediction_columns(estimator: NetClassifier | NetRegressor, rows: pl.DataFra
         ColumnsChangedError: the rows lack a column, or one has become something else.
     """
     if not isinstance(estimator, NetClassifier):
-        predicted = estimator.predict(rows)
-        if predicted.ndim == 1:
-            return {"prediction": predicted}
-        shares = getattr(estimator.target_, "quantiles", ())
-        names = [f"quantile {share:g}" for share in shares] or [f"prediction {k}" for k in range(predicted.shape[1])]
-        return {name: predicted[:, k] for k, name in enumerate(names)}
+        return named_columns(estimator.predict(rows), quantiles=getattr(estimator.target_, "quantiles", ()))
     probabilities = estimator.predict_proba(rows)
-    decoded = estimator.target_.decode(probabilities)
-    columns = (
-        {"prediction": decoded} if decoded.ndim == 1 else {f"label {k}": labels for k, labels in enumerate(decoded.T)}
-    )
-    return columns | {f"probability {name}": probabilities[:, k] for k, name in enumerate(estimator.classes_.tolist())}
+    return named_columns(estimator.target_.decode(probabilities), probabilities, estimator.classes_.tolist())
+
+
+def named_columns(
+    predictions: npt.NDArray[Any],
+    probabilities: npt.NDArray[Any] | None = None,
+    classes: Sequence[Any] = (),
+    quantiles: Sequence[float] = (),
+) -> dict[str, npt.NDArray[Any]]:
+    """Name the columns of predictions.
+
+    Args:
+        predictions: (N,) classes or numbers; (N, K) labels, several numbers, or quantiles.
+        probabilities: (N, C) of classes or labels, else None.
+        classes: the C classes, or the numbers of the labels.
+        quantiles: the K quantiles.
+    """
+    if predictions.ndim == 1:
+        columns = {"prediction": predictions}
+    else:
+        what = "prediction" if probabilities is None else "label"
+        names = [f"quantile {share:g}" for share in quantiles] or [f"{what} {k}" for k in range(predictions.shape[1])]
+        columns = {name: predictions[:, k] for k, name in enumerate(names)}
+    if probabilities is not None:
+        columns |= {f"probability {name}": probabilities[:, k] for k, name in enumerate(classes)}
+    return columns

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from plainnet.errors import RunError
+from plainnet.errors import ModelFileError, RunError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.load import load
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.plots import save_figure
-from plainnet.files import replacing_folder
+from plainnet.files import replacing_folder, sha256_of
 from plainnet.training.history import History
 
 __all__ = [
     "FORMAT",
     "Run",
     "check_free",
+    "check_model",
     "draw_losses",
     "find_runs",
     "free_name",
@@ -55,7 +56,7 @@ CONTENT: dict[str, Any] = {
 }
 SCORE = {"metric": str, "value": Real, "baseline": Real, "rows": int, "higher_is_better": bool}
 #: What run.json of older versions lacks.
-LATER: dict[str, Any] = {"threshold": Real | None, "folds": dict | None}
+LATER: dict[str, Any] = {"threshold": Real | None, "folds": dict | None, "model_sha256": str | None}
 LATER_SCORE = dict.fromkeys(("low", "high", "aim", "mean", "deviation"), Real | None)
 
 
@@ -92,7 +93,12 @@ class Run:
         return History.load(self.path / "history.csv")
 
     def estimator(self) -> NetClassifier | NetRegressor:
-        """Read the model."""
+        """Read the model.
+
+        Raises:
+            ModelFileError: it is damaged, or not the one that was written with run.json.
+        """
+        check_model(self.path, self.facts)
         return load(self.path / "model.safetensors")
 
 
@@ -109,8 +115,23 @@ def write_run(
         estimator.save(folder / "model.safetensors")
         estimator.history_.save(folder / "history.csv")
         draw_losses(estimator.history_, folder / "loss.png")
+        facts = {**facts, "model_sha256": sha256_of(folder / "model.safetensors")}
         (folder / "run.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Run(path, facts)
+
+
+def check_model(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Check that the model of a run is the one whose scores stand in its run.json; older runs do not say.
+
+    Raises:
+        ModelFileError: it is another, or damaged.
+    """
+    wanted, path = facts.get("model_sha256"), folder / "model.safetensors"
+    if wanted is not None and path.is_file() and sha256_of(path) != wanted:
+        raise ModelFileError(
+            f"{str(path)!r} is not the model that was written with the run's run.json: it was swapped or damaged. Take both from one "
+            "copy, or pass the model file itself, whose scores nobody knows."
+        )
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -169,7 +190,7 @@ def read_model_of(path: str | Path) -> NetClassifier | NetRegressor:
         raise RunError(f"{str(path)!r} is no complete run: it lacks model.safetensors. {_others(path)}")
     if not path.exists():
         raise RunError(f"there is no run folder or model file {str(path)!r}. {_others(path.parent)}")
-    return load(path)
+    return read_run(path).estimator() if (path / "run.json").is_file() else load(path)
 
 
 def _others(folder: Path) -> str:

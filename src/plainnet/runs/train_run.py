@@ -18,6 +18,7 @@ from plainnet.errors import DataWarning, PlainnetWarning, SettingError, TableErr
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
+from plainnet.files import sha256_of
 from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
 from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
@@ -338,14 +339,9 @@ def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
 
 def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
     """SHA-256 of the file, or of the table as CSV where it comes from a database."""
-    digest = hashlib.sha256()
     if Path(source).is_file():
-        with Path(source).open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-    else:
-        digest.update(table.write_csv().encode())
-    return digest.hexdigest()
+        return sha256_of(source)
+    return hashlib.sha256(table.write_csv().encode()).hexdigest()
 
 
 def _stem(source: str | Path) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.predictions import named_columns
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.service.guard import RefusalError
 from plainnet.tables.target import LabelsTarget
@@ -38,8 +39,8 @@ class Answer:
         facts: what is the same for every row: ``classes``, ``labels`` or ``quantiles``.
     """
 
-    predictions: list[Any]
-    probabilities: list[list[float]] | None
+    predictions: npt.NDArray[Any]
+    probabilities: npt.NDArray[Any] | None
     facts: dict[str, list[Any]]
 
     def part(self, first: int, stop: int) -> Answer:
@@ -60,10 +61,10 @@ def facts_of(estimator: Estimator) -> dict[str, list[Any]]:
 def answer(estimator: Estimator, table: pl.DataFrame | Mapping[str, Sequence[Any]]) -> Answer:
     """Predict a table of the model's columns, or few rows as a dict of columns: the only place where the service asks a model."""
     if not isinstance(estimator, NetClassifier):
-        return Answer(_finite(estimator.predict(table)).tolist(), None, facts_of(estimator))
+        return Answer(_finite(estimator.predict(table)), None, facts_of(estimator))
     probabilities = _finite(estimator.predict_proba(table))
     predictions = estimator.target_.decode(probabilities)
-    return Answer(predictions.tolist(), probabilities.tolist(), facts_of(estimator))
+    return Answer(predictions, probabilities, facts_of(estimator))
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -92,8 +93,8 @@ def media_type(accept: str) -> str:
 def written(answer: Answer, media: str) -> bytes:
     """Write an answer in one of the four forms."""
     if media == JSON:
-        probabilities = {} if answer.probabilities is None else {"probabilities": answer.probabilities}
-        return _encode({"predictions": answer.predictions, **probabilities, **answer.facts})
+        probabilities = {} if answer.probabilities is None else {"probabilities": answer.probabilities.tolist()}
+        return _encode({"predictions": answer.predictions.tolist(), **probabilities, **answer.facts})
     buffer, frame = io.BytesIO(), _frame(answer)
     if media == CSV:
         frame.write_csv(buffer)
@@ -106,16 +107,12 @@ def written(answer: Answer, media: str) -> bytes:
 
 def _frame(answer: Answer) -> pl.DataFrame:
     """Return the columns that ``plainnet predict`` writes too."""
-    first = answer.predictions[0]
-    if not isinstance(first, list):
-        columns = {"prediction": answer.predictions}
-    else:
-        names = [f"quantile {share:g}" for share in answer.facts.get("quantiles", ())]
-        names = names or [f"label {k}" for k in answer.facts.get("labels", ())]
-        names = names or [f"prediction {k}" for k in range(len(first))]
-        columns = dict(zip(names, map(list, zip(*answer.predictions, strict=True)), strict=True))
-    if answer.probabilities is not None:
-        classes = answer.facts.get("classes") or answer.facts["labels"]
-        shares = map(list, zip(*answer.probabilities, strict=True))
-        columns |= {f"probability {name}": each for name, each in zip(classes, shares, strict=True)}
-    return pl.DataFrame(columns)
+    facts = answer.facts
+    columns = named_columns(
+        answer.predictions,
+        answer.probabilities,
+        facts.get("classes") or facts.get("labels") or (),
+        facts.get("quantiles") or (),
+    )
+    texts = {name: values.tolist() if values.dtype.kind in "OU" else values for name, values in columns.items()}
+    return pl.DataFrame(texts)

@@ -137,8 +137,10 @@ def infer_response(model: Model, request: Inference, answer: Answer) -> dict[str
     """
     found = []
     for output in _outputs(model.estimator):
-        values: list[Any] = answer.predictions if output["name"] == "predictions" else answer.probabilities or []
-        flat = [cell for each in values for cell in each] if len(output["shape"]) > 1 else values
+        values = answer.predictions if output["name"] == "predictions" else answer.probabilities
+        if values is None:
+            continue
+        flat = values.ravel().tolist()
         flat = list(map(str, flat)) if output["datatype"] == "BYTES" else flat
         found.append({**output, "shape": [len(values), *output["shape"][1:]], "data": flat})
     if request.outputs:
