@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 
@@ -117,6 +118,9 @@ def test_a_table_is_chosen_learnt_judged_tried_and_kept(page, studio, tmp_path) 
     assert "95 %" in page.locator(".score").first.inner_text()
     assert page.locator(".confusion td").count() == 4
     assert page.locator(".worst tbody tr").count() == 10
+    page.wait_for_selector("#importance .chance")
+    assert page.locator("#importance .chance").count() == 14  # what the networks see
+    assert "log-loss grows" in page.inner_text("#importance figcaption")
     assert "people-1" in page.inner_text("#runs")
     no_barriers(page)
 
@@ -125,6 +129,9 @@ def test_a_table_is_chosen_learnt_judged_tried_and_kept(page, studio, tmp_path) 
     before = page.inner_text("#answer")
     page.locator("input[aria-label='capital_gain, slider']").fill("90000")
     until(lambda: page.inner_text("#answer") != before)
+    page.click("#ask-why")
+    page.wait_for_selector("#why .chance")
+    assert "capital_gain = 90000" in page.inner_text("#why")
     no_barriers(page)
 
     step(page, "keep")
@@ -136,6 +143,9 @@ def test_a_table_is_chosen_learnt_judged_tried_and_kept(page, studio, tmp_path) 
     with page.expect_download() as download:
         page.click("text=Download the model")
     assert plainnet.load(download.value.path()).classes_.tolist() == ["<=50K", ">50K"]
+    with page.expect_download() as download:
+        page.click("text=As ONNX")
+    assert onnx.load(download.value.path()).graph.output[0].name
     with page.expect_download() as download:
         page.set_input_files("#rows", path)
     assert pl.read_csv(download.value.path()).height == 1200

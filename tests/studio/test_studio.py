@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
@@ -479,3 +480,18 @@ def test_a_work_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Choose --work"):
         Studio(tmp_path / "file" / "below")
+
+
+def test_what_a_run_rests_on_and_what_made_a_row_s_prediction(client, run, numbers_run) -> None:
+    found = client.get(f"/api/runs/{run}/importance").json()
+    assert found["metric"] == "log-loss"
+    assert {"town", "joined"} <= {each["column"] for each in found["columns"]}
+    assert all(each["low"] <= each["value"] <= each["high"] for each in found["columns"])
+    for name, output in ((run, None), (numbers_run, "prediction")):
+        told = client.post(f"/api/runs/{name}/why", json={"town": "Ulm"}).json()
+        total = told["base"] + sum(each["value"] for each in told["contributions"])
+        assert total == pytest.approx(told["prediction"])
+        assert output in (None, told["output"])
+    answer = client.get(f"/api/runs/{run}/onnx")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{run}.onnx"'
+    onnx.checker.check_model(onnx.load_from_string(answer.content))

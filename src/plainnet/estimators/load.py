@@ -108,6 +108,8 @@ def _members(
     wanted = {f"{number}.{name}": size for number, shape in enumerate(shapes) for name, size in shape.tensors}
     if {name: tensor.shape for name, tensor in tensors.items()} != wanted:
         raise ValueError("its weights do not fit its networks")
+    if any(entry.get("is_log", False) for entry in entries) and getattr(estimator.target_, "logs", None) is None:
+        raise ValueError("a network of it predicts logarithms of a target that has none")
     members = []
     rate = default_rate(shapes[0], is_class=isinstance(estimator, NetClassifier))
     rate = rate if estimator.learning_rate is None else estimator.learning_rate

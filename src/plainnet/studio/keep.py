@@ -1,9 +1,11 @@
-"""What is taken home: predictions of another table as a CSV that no spreadsheet will run."""
+"""What is taken home: the model as ONNX, and predictions of another table as a CSV that no spreadsheet will run."""
 
 from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -11,12 +13,23 @@ from plainnet.errors import DataWarning
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.predictions import prediction_columns
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.export.export import export_model
 
-__all__ = ["defused", "predictions_csv"]
+__all__ = ["defused", "onnx_bytes", "predictions_csv"]
 
 #: How a cell begins that spreadsheets take for a formula (OWASP, "CSV Injection"), unless it is a number.
 FORMULA = r"^[=+\-@\t\r]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+def onnx_bytes(estimator: NetClassifier | NetRegressor) -> bytes:
+    """Return the model as an ONNX file, raw columns in and predictions out.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    with TemporaryDirectory() as folder:
+        return export_model(estimator, Path(folder) / "model.onnx")[0].read_bytes()
 
 
 def predictions_csv(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame) -> bytes:

@@ -32,12 +32,13 @@ from plainnet.service.listen import listen, run as run_server, server_of
 from plainnet.studio.columns import describe
 from plainnet.studio.examples import EXAMPLES, make_example
 from plainnet.studio.judge import judge, listed_run
-from plainnet.studio.keep import predictions_csv
+from plainnet.studio.keep import onnx_bytes, predictions_csv
 from plainnet.studio.script import script_of
 from plainnet.studio.session import Order
 from plainnet.studio.state import BusyError, Studio, events
 from plainnet.studio.tryout import answer, form
 from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, receive, table_path
+from plainnet.studio.why import importance, why
 from plainnet.tables.read import read_table
 
 __all__ = ["app_of", "serve"]
@@ -192,6 +193,19 @@ def _using(studio: Studio) -> list[Route]:
         values, name = await _body(request, dict[str, Any]), request.path_params["name"]
         return _json(await run_in_threadpool(lambda: answer(studio.model(name), values)))
 
+    async def explained(request: Request) -> Response:
+        values, name = await _body(request, dict[str, Any]), request.path_params["name"]
+        return _json(await run_in_threadpool(lambda: why(studio.run_path(name), studio.model(name), values)))
+
+    def important(request: Request) -> Response:
+        name = request.path_params["name"]
+        return _json(importance(studio.run_path(name), studio.model(name)))
+
+    def onnx(request: Request) -> Response:
+        name = request.path_params["name"]
+        headers = {"Content-Disposition": f'attachment; filename="{name}.onnx"', "Cache-Control": "no-store"}
+        return Response(onnx_bytes(studio.model(name)), media_type="application/octet-stream", headers=headers)
+
     def model(request: Request) -> Response:
         return _file(studio.run_path(request.path_params["name"]), "model.safetensors")
 
@@ -214,6 +228,9 @@ def _using(studio: Studio) -> list[Route]:
         Route("/api/runs/{name}/losses", losses),
         Route("/api/runs/{name}/form", fields),
         Route("/api/runs/{name}/answer", say, methods=["POST"]),
+        Route("/api/runs/{name}/why", explained, methods=["POST"]),
+        Route("/api/runs/{name}/importance", important),
+        Route("/api/runs/{name}/onnx", onnx),
         Route("/api/runs/{name}/model", model),
         Route("/api/runs/{name}/report", report),
         Route("/api/runs/{name}/script", script),

@@ -14,7 +14,7 @@ from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.tables.schema import Column
 
-__all__ = ["answer", "form"]
+__all__ = ["answer", "form", "row_of"]
 
 
 def form(estimator: NetClassifier | NetRegressor) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -
     Raises:
         TableError: a value is none of its column's kind.
     """
-    row = pl.DataFrame([_cell(column, values.get(column.name)) for column in estimator.schema_.used])
+    row = row_of(estimator, values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         if isinstance(estimator, NetClassifier):
@@ -68,6 +68,11 @@ def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -
             low, high = estimator.predict_interval(row, coverage=0.9)[0].tolist()
             found |= {"low": low, "high": high}
         return found
+
+
+def row_of(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -> pl.DataFrame:
+    """Return values by column as a table of one row; the arguments and errors are those of ``answer``."""
+    return pl.DataFrame([_cell(column, values.get(column.name)) for column in estimator.schema_.used])
 
 
 def _cell(column: Column, value: Any) -> pl.Series:

@@ -32,6 +32,9 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** A named share as a bar. @param {string} name @param {string} value @param {number} share from 0 to 1 @param {string} [note] @returns {any} */
+export const bar = (name, value, share, note) => el("div", { class: "chance" }, el("span", {}, name, note ? el("small", {}, ` ${note}`) : null), el("b", {}, value), el("i", { "--share": `${100 * share}%`, "aria-hidden": "true" }));
+
 /** Five digits at most, as people write numbers. @param {number | null | undefined} value */
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

@@ -3,7 +3,7 @@
 
 import { get, runPath } from "./api.js";
 import { calibration, errorBars, scatter } from "./charts.js";
-import { byId, count, duration, el, message, number, percent, reason } from "./dom.js";
+import { bar, byId, count, duration, el, message, number, percent, reason } from "./dom.js";
 
 /** @param {string} run */
 export async function showJudge(run) {
@@ -16,6 +16,7 @@ export async function showJudge(run) {
     const left = found.rows - ["train", "validation", "test"].reduce((all, part) => all + (found.split[part] ?? 0), 0);
     if (left) byId("judge-lead").append(` ${count(left, "row has", "rows have")} no value in ${found.target}, and ${left === 1 ? "was" : "were"} left out.`);
     place.replaceChildren(...parts(found));
+    if (!found.unseen) await addImportance(run);
   } catch (error) {
     place.replaceChildren();
     message(reason(error));
@@ -29,7 +30,8 @@ function* parts(found) {
   yield el("h2", {}, `On ${found.scores[part][0].rows.toLocaleString("en")} ${part === "test" ? "rows that were held out" : `rows (${part})`}`);
   yield el("div", { class: "scores" }, ...found.scores[part].map(card));
   if (found.unseen) yield el("p", { class: "note" }, `Its errors are not drawn: ${found.unseen}`);
-  const pictures = [confusion(found), calibrated(found), ...residuals(found)].filter(Boolean);
+  const important = found.unseen ? null : el("figure", { id: "importance" }, el("h3", {}, "What it rests on"), el("p", { class: "note" }, "Shuffling columns …"));
+  const pictures = [confusion(found), calibrated(found), ...residuals(found), important].filter(Boolean);
   if (pictures.length) yield el("div", { class: "pictures" }, ...pictures);
   if (found.worst) yield* worst(found.worst);
   yield el("details", {}, el("summary", {}, "All scores"), el("div", { class: "scroll" }, allScores(found.scores)));
@@ -72,6 +74,21 @@ function residuals(found) {
     el("figure", {}, el("h3", {}, "Predicted against true"), scatter(points), el("figcaption", {}, `On the dashed line a prediction is right.${drawn}`)),
     el("figure", {}, el("h3", {}, "Errors"), errorBars(bars, low, high), el("figcaption", {}, "How far off, and which way; the outermost hundredths are in the last bars.")),
   ];
+}
+
+/** The columns, when they have been shuffled: it takes a moment. @param {string} run */
+async function addImportance(run) {
+  const place = byId("importance");
+  if (!place) return;
+  try {
+    const found = await get(`${runPath(run)}/importance`);
+    const most = Math.max(...found.columns.map((/** @type {any} */ each) => each.value), 1e-12);
+    const rows = found.columns.map((/** @type {any} */ each) => bar(each.column, number(each.value), Math.max(0, each.value / most), `95 %: ${number(each.low)} to ${number(each.high)}`));
+    const left = found.left_out ? ` ${count(found.left_out, "column counts", "columns count")} less.` : "";
+    place.replaceChildren(el("h3", {}, "What it rests on"), ...rows, el("figcaption", {}, `By how much the ${found.metric} grows when a column is shuffled among ${count(found.rows, "test row", "test rows")}.${left}`));
+  } catch (error) {
+    place.replaceChildren(el("h3", {}, "What it rests on"), el("p", { class: "note" }, reason(error)));
+  }
 }
 
 /** @param {any} worst */

@@ -24,7 +24,7 @@ export async function showKeep(run) {
     el(
       "div",
       { class: "cards" },
-      el("div", { class: "card" }, el("h3", {}, "The model"), el("p", { class: "note" }, "One safetensors file: weights, and readable JSON that says what the columns are."), el("p", {}, el("a", { class: "button main", href: `${runPath(run)}/model`, download: true }, "Download the model")), report),
+      el("div", { class: "card" }, el("h3", {}, "The model"), el("p", { class: "note" }, "One safetensors file: weights, and readable JSON that says what the columns are."), el("p", {}, el("a", { class: "button main", href: `${runPath(run)}/model`, download: true }, "Download the model")), el("p", {}, el("a", { class: "button", href: `${runPath(run)}/onnx`, download: true }, "As ONNX, for other languages")), report),
       el("div", { class: "card" }, el("h3", {}, "Predictions for other rows"), el("p", { class: "note" }, "A file with the same columns; it comes back as CSV, with the predictions after them."), el("p", {}, el("label", { for: "rows", class: "hidden" }, "File with rows to predict"), file), note),
     ),
     el("h2", {}, "The Python that does the same"),

@@ -2,7 +2,7 @@
 // Step 4: a row made up by the reader; what the networks say to it moves as it is changed.
 
 import { get, post, runPath } from "./api.js";
-import { byId, el, message, number, percent, reason } from "./dom.js";
+import { bar, byId, el, message, number, percent, reason } from "./dom.js";
 
 let run = "";
 let isAsking = false;
@@ -12,7 +12,7 @@ let isStale = false;
 export async function showTry(name) {
   run = name;
   byId("try-lead").textContent = `${name}: change a value, and see what the networks say. An empty value is a missing one.`;
-  byId("answer").replaceChildren();
+  byId("answer").replaceChildren(el("div", { id: "said" }), el("p", {}, el("button", { type: "button", id: "ask-why", click: explain }, "Why?")), el("div", { id: "why" }));
   try {
     const fields = await get(`${runPath(name)}/form`);
     byId("fields").replaceChildren(...fields.map(field));
@@ -41,6 +41,24 @@ function field(column, i) {
   return el("div", { class: "field" }, label, el("select", { id, "data-name": column.name }, ...options, el("option", { value: "" }, "(missing)")));
 }
 
+/** @returns {Record<string, string>} */
+const values = () => Object.fromEntries([...document.querySelectorAll("#fields [data-name]")].map((each) => [each.getAttribute("data-name"), /** @type {any} */ (each).value]));
+
+/** Say what made the prediction of the values as they are. */
+async function explain() {
+  const place = byId("why");
+  place.replaceChildren(el("p", { class: "note" }, "Trying columns in and out …"));
+  try {
+    const found = await post(`${runPath(run)}/why`, values());
+    const most = Math.max(...found.contributions.map((/** @type {any} */ each) => Math.abs(each.value)), 1e-12);
+    const rows = found.contributions.map((/** @type {any} */ each) => bar(`${each.column} = ${each.cell ?? "(missing)"}`, `${each.value > 0 ? "+" : ""}${number(each.value)}`, Math.abs(each.value) / most));
+    const what = found.output === "prediction" ? "the prediction" : `the probability of ${found.output}`;
+    place.replaceChildren(el("p", { class: "note" }, `From ${number(found.base)}, the mean over training rows, to ${number(found.prediction)}: what each column adds to ${what}.`), ...rows);
+  } catch (error) {
+    place.replaceChildren(el("p", { class: "note" }, reason(error)));
+  }
+}
+
 /** Ask for the newest values; while an answer is under way, changes wait for it. */
 async function ask() {
   isStale = true;
@@ -49,8 +67,7 @@ async function ask() {
   try {
     while (isStale) {
       isStale = false;
-      const values = Object.fromEntries([...document.querySelectorAll("#fields [data-name]")].map((each) => [each.getAttribute("data-name"), /** @type {any} */ (each).value]));
-      show(await post(`${runPath(run)}/answer`, values));
+      show(await post(`${runPath(run)}/answer`, values()));
     }
   } catch (error) {
     message(reason(error));
@@ -60,7 +77,8 @@ async function ask() {
 
 /** @param {any} answer */
 function show(answer) {
-  const place = byId("answer");
+  const place = byId("said");
+  byId("why").replaceChildren();
   if (answer.classes) {
     const [best, sure] = answer.classes[0];
     const bars = answer.classes.slice(0, 8).map((/** @type {[string, number]} */ [name, share]) => el("div", { class: "chance" }, el("span", {}, name), el("b", {}, percent(share)), el("i", { "--share": `${100 * share}%`, "aria-hidden": "true" })));
