@@ -8,23 +8,6 @@ from pathlib import Path
 os.environ |= {"COLUMNS": "110", "TERMINAL_WIDTH": "110", "NO_COLOR": "1", "TERM": "dumb"}
 
 DOCS = Path(__file__).parent
-VERBS = (
-    "train",
-    "tune",
-    "predict",
-    "evaluate",
-    "compare",
-    "explain",
-    "show",
-    "plot",
-    "report",
-    "export",
-    "serve",
-    "runs",
-    "track",
-    "tutorial",
-    "doctor",
-)
 
 
 def cli_page() -> str:
@@ -33,8 +16,9 @@ def cli_page() -> str:
 
     from plainnet.cli.cli import app
 
+    verbs = [command.callback.__name__ for command in app.registered_commands if command.callback]
     lines = ["# The command line", "", "Written by `make docs` from `--help`.", ""]
-    for verb in ((), *((verb,) for verb in VERBS)):
+    for verb in ((), *((verb,) for verb in verbs)):
         result = CliRunner().invoke(app, [*verb, "--help"], prog_name="plainnet")
         text = re.sub(r"[ \t]+$", "", result.output, flags=re.MULTILINE).strip("\n")
         lines += [f"## plainnet {' '.join(verb)}".rstrip(), "", "```", text, "```", ""]

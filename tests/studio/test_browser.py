@@ -131,7 +131,7 @@ def test_a_table_is_chosen_learnt_judged_tried_and_kept(page, studio, tmp_path) 
     until(lambda: page.inner_text("#answer") != before)
     page.click("#ask-why")
     page.wait_for_selector("#why .chance")
-    assert "capital_gain = 90000" in page.inner_text("#why")
+    assert page.inner_text("#why .chance span").startswith("capital_gain = 34095")  # the slider ends there
     no_barriers(page)
 
     step(page, "keep")
