@@ -1,4 +1,4 @@
-"""Requests a second of ``plainnet serve``, beside a bare FastAPI app around scikit-learn's MLPClassifier, on the same rows.
+"""Requests a second of ``plainnet serve``, beside the same model behind MLflow's server, and FastAPI with scikit-learn.
 
     python benchmarks/service/serve.py [--requests 20000] [--memory-requests 100000] [--peer] [--write]
 
@@ -77,9 +77,9 @@ async def load(port, bodies, requests, connections):
     return np.array(seconds), time.perf_counter() - began
 
 
-def request(port, media, body):
+def request(port, media, body, route="/predict"):
     """One request as bytes."""
-    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {route} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -143,44 +143,83 @@ def peer(folder, table, port):
     return process
 
 
+def mlflow_peer(folder, path, port):
+    """Put the same model behind MLflow's scoring server, one process."""
+    import mlflow.pyfunc
+
+    saved = folder / "mlflow"
+    mlflow.pyfunc.save_model(
+        saved, loader_module="mlflow_peer", data_path=str(path), code_paths=[str(HERE / "mlflow_peer.py")],
+        conda_env={"dependencies": []},
+    )  # fmt: skip
+    environment = os.environ | {"__pyfunc_model_path__": str(saved), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "mlflow.pyfunc.scoring_server.app:app",
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    time.sleep(20)
+    return process
+
+
+def ours(folder, table, members, arguments):
+    """Measure ``plainnet serve`` with a pack of so many members; return the figures, and the model's file."""
+    rows, results = table.drop("income").head(2000), {}
+    path = own(folder, table.head(5000), members)
+    process, line = start([sys.executable, "-m", "plainnet", "serve", str(path), "--port", "0"])
+    try:
+        port = int(line.split("127.0.0.1:")[1].split("/")[0].split()[0])
+        singles = [request(port, "application/json", json.dumps(row).encode()) for row in rows.to_dicts()]
+        results["single rows"] = measure(port, singles, arguments.requests)
+        buffer = io.BytesIO()
+        many = table.drop("income").sample(arguments.bulk_rows, with_replacement=True, seed=0)
+        many.write_ipc_stream(buffer)
+        body = request(port, "application/vnd.apache.arrow.stream", buffer.getvalue())
+        bulk = measure(port, [body], 20, connections=1)
+        results["Arrow"] = bulk | {"rows_per_second": round(arguments.bulk_rows / bulk["p50_ms"] * 1000)}
+        if arguments.memory_requests:
+            before = memory(process.pid)
+            asyncio.run(load(port, singles, arguments.memory_requests, CONNECTIONS))
+            results["memory_mib"] = {"before": round(before, 1), "after": round(memory(process.pid), 1)}
+    finally:
+        process.terminate()
+        process.wait()
+    return results, path
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--memory-requests", type=int, default=100_000)
     parser.add_argument("--bulk-rows", type=int, default=20_000)
-    parser.add_argument("--members", type=int, default=None)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     table = plainnet.load_adult()
-    rows = table.drop("income").head(2000)
+    records = table.drop("income").head(2000).to_dicts()
     results = {"cores": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = own(folder, table.head(5000), arguments.members)
-        process, line = start([sys.executable, "-m", "plainnet", "serve", str(path), "--port", "0"])
-        try:
-            port = int(line.split("127.0.0.1:")[1].split("/")[0].split()[0])
-            singles = [request(port, "application/json", json.dumps(row).encode()) for row in rows.to_dicts()]
-            results["single rows"] = measure(port, singles, arguments.requests)
-            buffer = io.BytesIO()
-            many = table.drop("income").sample(arguments.bulk_rows, with_replacement=True, seed=0)
-            many.write_ipc_stream(buffer)
-            body = request(port, "application/vnd.apache.arrow.stream", buffer.getvalue())
-            bulk = measure(port, [body], 20, connections=1)
-            results["Arrow"] = bulk | {"rows_per_second": round(arguments.bulk_rows / bulk["p50_ms"] * 1000)}
-            if arguments.memory_requests:
-                before = memory(process.pid)
-                asyncio.run(load(port, singles, arguments.memory_requests, CONNECTIONS))
-                results["memory_mib"] = {"before": round(before, 1), "after": round(memory(process.pid), 1)}
-        finally:
-            process.terminate()
-            process.wait()
-        if arguments.peer:
-            process = peer(folder, table.head(5000), 8765)
+        for label, members in (("the default pack", None), ("a single network", 1)):
+            results[label], path = ours(folder, table, members, arguments)
+        peers = {
+            "a single network behind MLflow, single rows": (
+                lambda: mlflow_peer(folder, path, 8766), 8766, "/invocations", lambda row: {"dataframe_records": [row]},
+            ),
+            "FastAPI and scikit-learn, single rows": (
+                lambda: peer(folder, table.head(5000), 8765), 8765, "/predict", lambda row: [row],
+            ),
+        }  # fmt: skip
+        for label, (begin, port, route, body) in peers.items() if arguments.peer else ():
+            process = begin()
             try:
-                singles = [request(8765, "application/json", json.dumps([row]).encode()) for row in rows.to_dicts()]
-                results["FastAPI and scikit-learn, single rows"] = measure(8765, singles, arguments.requests // 10)
+                singles = [request(port, "application/json", json.dumps(body(row)).encode(), route) for row in records]
+                results[label] = measure(port, singles, arguments.requests // 10)
             finally:
                 process.terminate()
                 process.wait()

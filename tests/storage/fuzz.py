@@ -3,6 +3,7 @@
 ``python -m tests.storage.fuzz 100000`` tries as many, with at most 256 MiB more memory than the libraries take.
 """
 
+import copy
 import json
 import random
 import resource
@@ -83,13 +84,13 @@ def _change(content: Any, draw: random.Random) -> None:
         if way == 0:
             del content[key]
         elif way == 1 and isinstance(content, dict):
-            content[draw.choice(("x", "kind", "name", "weight"))] = draw.choice(JUNK)
+            content[draw.choice(("x", "kind", "name", "weight"))] = copy.deepcopy(draw.choice(JUNK))
         elif way == 2 and isinstance(content, list):
-            content.append(draw.choice(content))
+            content.append(copy.deepcopy(draw.choice(content)))
         elif way == 3 and isinstance(inner, int | float):
             content[key] = inner * draw.choice((-1, 2, 1e9, 1e-9, 1.0))
         else:
-            content[key] = draw.choice(JUNK)
+            content[key] = copy.deepcopy(draw.choice(JUNK))
         return
 
 
