@@ -36,10 +36,11 @@ bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/b
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python benchmarks/speed/training.py
 
-docs: .venv/.installed          ## rewrites what is generated (docs/cli.md, pictures), and builds the site into site/
+docs: .venv/.installed          ## rewrites what is generated (docs/cli.md, pictures, notebooks), and builds the site into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	$(BIN)/python docs/make_docs.py
 	$(BIN)/python docs/pictures.py
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/python docs/notebooks.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 size: .venv/.installed          ## lines of code per stage

@@ -7,7 +7,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 #: Files outside docs/ that the site shows too, and where.
-PAGES = {"benchmarks/quality/results.md": "results/quality.md"}
+PAGES = {"benchmarks/quality/results.md": "results/quality.md"} | {
+    f"examples/{path.name}": f"examples/{path.stem}.md" for path in sorted((ROOT / "examples").glob("*.py"))
+}
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -16,7 +18,10 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+        text = (ROOT / source).read_text(encoding="utf-8")
+        if source.endswith(".py"):
+            text = f"# {posixpath.basename(source)}\n\n```python\n{text}```\n"
+        files.append(File.generated(config, page, content=text))
     return files
 
 
