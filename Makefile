@@ -36,15 +36,19 @@ bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/b
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python benchmarks/speed/training.py
 
-docs: .venv/.installed          ## rewrites what is generated: docs/cli.md, docs/loss.png
+docs: .venv/.installed          ## rewrites what is generated (docs/cli.md, pictures, notebooks), and builds the site into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	$(BIN)/python docs/make_docs.py
+	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/notebooks.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 size: .venv/.installed          ## lines of code per stage
 	@for stage in src/plainnet/*/ ; do printf '%6d %s\n' "$$(cat $$stage*.py | wc -l)" "$$stage"; done
 	@printf '%6d total\n' "$$(cat src/plainnet/*.py src/plainnet/*/*.py | wc -l)"
 
 clean:                          ## everything that can be made again
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build site
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt

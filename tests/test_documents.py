@@ -1,42 +1,109 @@
-"""What the documents say runs: README's Python, the pictures and pages they point to."""
+"""What the documents say runs: every page's Python, the pictures and pages they point to."""
 
+import importlib
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: A block of Python, and the comment in the line above it, if any.
+BLOCK = re.compile(r"^(?:<!--(?P<comment>[^\n]*)-->\n)?```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
+NOT_RUN = re.compile(r" not run: \S.{9,} ")
+
+#: What has to be true once a page has run, beyond what its own blocks assert.
+PROMISES = {
+    "README.md": (
+        "len(history.losses) == 5000",
+        "probabilities.shape == (48842, 2)",
+        "between.shape == (5, 2)",
+        "spread.predict(adult.head(3)).shape == (3, 3)",
+    ),
+    "docs/evaluation.md": ("'AUC: 0.' in shown", "'calibration error: 0.' in shown", "len(found.folds) == 3"),
+    "docs/explain.md": ("len(importance.columns) == 14", "Path('explained.png').exists()", "roc.roc_auc > 0.8"),
+    "docs/export.md": (
+        "all(np.allclose(own, expected(), rtol=0, atol=1e-5) for own in (probabilities, same.numpy(), again))",
+        "labels.tolist() == answers == classifier.predict(adult.tail(5)).tolist()",
+        "abs(probability - alone()) <= 1e-5",
+    ),
+    "docs/monotone.md": ("steps.min() >= -1e-3", "steps.max() > 20"),
+}
 
 
-def test_the_python_in_the_readme_runs(tmp_path, monkeypatch) -> None:
+def blocks_of(page: Path) -> list[str]:
+    """Return the blocks of Python of a page that are run."""
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [each["code"] for each in found if "not run" not in (each["comment"] or "")]
+
+
+RUNNING = [page for page in PAGES if blocks_of(page)]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder to run in, whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=name_of)
+def test_the_python_of_a_page_runs(page: Path, scratch: Path, capsys) -> None:
     names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own page
-    assert len(blocks) == 4
-    assert len(names["history"].losses) == 5000
-    assert names["probabilities"].shape == (48842, 2)
-    assert names["between"].shape == (5, 2)
-    assert names["spread"].predict(names["adult"].head(3)).shape == (3, 3)
+    for block in blocks_of(page):
+        exec(compile(block, name_of(page), "exec"), names)  # noqa: S102 - our own page
+    if name_of(page) not in PROMISES:
+        return
+
+    def expected():
+        return names["classifier"].predict_proba(names["adult"].tail(5))
+
+    def alone():
+        classifier = names["classifier"]
+        row = dict.fromkeys(classifier.feature_names_in_) | names["row"]
+        return classifier.predict_proba({name: [cell] for name, cell in row.items()})[0, 1]
+
+    names |= {"shown": capsys.readouterr().out, "np": np, "Path": Path, "expected": expected, "alone": alone}
+    for promise in PROMISES[name_of(page)]:
+        assert eval(promise, names), promise  # noqa: S307 - our own words, above
 
 
-def test_the_python_of_the_page_on_explanations_runs(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "explain.md").read_text(), re.DOTALL):
-        exec(compile(block, "explain.md", "exec"), names)  # noqa: S102 - our own page
-    assert len(names["importance"].columns) == 14
-    assert (tmp_path / "explained.png").exists()
-    assert names["roc"].roc_auc > 0.8
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_block_that_is_not_run_says_why(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for each in BLOCK.finditer(text):
+        assert each["comment"] is None or NOT_RUN.fullmatch(each["comment"]), each["comment"]
+    assert len(BLOCK.findall(text)) == text.count("```python"), "a block whose fence is indented or has further words"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_promises_are_of_pages_that_run() -> None:
+    assert set(PROMISES) <= {name_of(page) for page in RUNNING}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_sites_contents() -> None:
+    contents = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        path = page.relative_to(ROOT / "docs").as_posix()
+        assert path in contents or path.startswith("decisions/"), path
 
 
 def test_contributing_stays_short() -> None:

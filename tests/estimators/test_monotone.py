@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
@@ -203,15 +202,6 @@ def test_more_classes_and_labels_have_no_direction() -> None:
     labels = np.random.default_rng(0).integers(0, 2, (300, 3))
     with pytest.raises(SettingError, match="two classes, and the target holds several labels"):
         NetClassifier(monotone={"age": 1}, **SMALL).fit(table, labels)
-
-
-def test_the_example_of_the_documents() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "monotone.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(block, "monotone.md", "exec"), names)  # noqa: S102 - our own page
-    assert names["steps"].min() >= -1e-3  # of some hundreds
-    assert names["steps"].max() > 20
 
 
 def test_nothing_named_is_as_without() -> None:
