@@ -104,7 +104,6 @@ def going_on(path: str | Path, every: float | None, *, progress: bool) -> Iterat
         _check_run(out, found.facts)
         for left in folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
             left.unlink()
-        sweep(out)
         done = sum(kept.ending is not None for kept in found.members.values())
         if progress:
             say(f"going on: {done} networks are trained, {len(found.members) - done} under way")
@@ -112,6 +111,7 @@ def going_on(path: str | Path, every: float | None, *, progress: bool) -> Iterat
         checkpoints = Checkpoints(folder, facts["every"] if every is None else every, facts, found)
         with _kept(out, checkpoints):
             yield out, checkpoints
+        sweep(out)  # only now: the old run that was to be replaced may be there
 
 
 @contextlib.contextmanager
