@@ -150,10 +150,12 @@ def test_a_clock_that_jumps_changes_nothing(folder, tmp_path, monkeypatch) -> No
     assert model(tmp_path / "run") == model(folder / "whole")
 
 
-def test_one_process_at_a_time(killed) -> None:
+def test_one_process_at_a_time(folder, killed) -> None:
     message = rf"is being trained by another process, number {os.getpid()}: .* Wait for its end, or end it"
     with locked(f"{killed}.checkpoint", "it is being trained"), pytest.raises(RunError, match=message):
         resume_run(killed)
+    with locked(f"{killed}.checkpoint", "it is being trained"), pytest.raises(RunError, match=message):
+        train_run(folder / "people.csv", "rich", killed, settings=SETTINGS)
     pid = os.fork()  # a process that dies with the lock leaves none
     if pid == 0:
         try:

@@ -19,7 +19,7 @@ from plainnet.training.checkpoints import Checkpoints, read_checkpoint
 from plainnet.training.progress import say
 from plainnet.versions import versions
 
-__all__ = ["SUFFIX", "beginning", "checkpoint_folder", "going_on"]
+__all__ = ["SUFFIX", "beginning", "check_unlocked", "checkpoint_folder", "going_on"]
 
 SUFFIX = ".checkpoint"
 #: What a checkpoint says of how the table was read and split.
@@ -33,6 +33,21 @@ def checkpoint_folder(out: Path) -> Path:
     PosixPath('runs/houses-1.checkpoint')
     """
     return out.with_name(out.name + SUFFIX)
+
+
+def check_unlocked(out: Path | None) -> None:
+    """Check that no other process trains the run ``out`` with checkpoints.
+
+    Raises:
+        RunError: one does.
+    """
+    if out is not None and checkpoint_folder(out).is_dir():
+        with locked(checkpoint_folder(out), _under_way(out)):
+            pass
+
+
+def _under_way(out: Path) -> str:
+    return f"the run {str(out)!r} is being trained"
 
 
 @contextlib.contextmanager
@@ -55,7 +70,7 @@ def beginning(
     check_number("checkpoint_every", every, above=0, optional=False)
     settings = _written(asked)
     folder = checkpoint_folder(out)
-    with locked(folder, f"the run {str(out)!r} is being trained"):
+    with locked(folder, _under_way(out)):
         if list(folder.glob("checkpoint-*")):
             if not overwrite:
                 raise RunError(
@@ -92,7 +107,7 @@ def going_on(path: str | Path, every: float | None, *, progress: bool) -> Iterat
         raise RunError(
             f"there is no checkpoint folder {str(folder)!r}. {there}plainnet train --checkpoint-every 30s makes one."
         )
-    with locked(folder, f"the run {str(out)!r} is being trained"):
+    with locked(folder, _under_way(out)):
         if not list(folder.glob("checkpoint-*")):
             shutil.rmtree(folder, ignore_errors=True)
             raise RunError(

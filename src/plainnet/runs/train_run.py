@@ -22,7 +22,7 @@ from plainnet.runs.folds import cross_validate, deal_folds
 from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
-from plainnet.runs.resume import beginning, going_on
+from plainnet.runs.resume import beginning, check_unlocked, going_on
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.source import since, stamp
 from plainnet.runs.task import choose_task
@@ -94,6 +94,7 @@ def train_run(
         "query": query, "task": task, "test_share": test_share, "group": group, "time": time, "kinds": dict(kinds or {}), "seed": seed,
     }  # fmt: skip
     if checkpoint_every is None:
+        check_unlocked(out)
         return _train(source, target, out, reading, folds, settings, overwrite, progress, on_epochs)
     out = out or default_folder(source)
     asked = {

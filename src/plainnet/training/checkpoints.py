@@ -37,7 +37,7 @@ FORMAT = 1
 #: Checkpoints that are kept: the newest, and the one before, in case the newest cannot be read.
 KEPT = 2
 #: Largest file that is read, in bytes.
-MOST_BYTES = 64 * 2**30
+MOST_BYTES = 16 * 2**30
 NAME = re.compile(r"checkpoint-(\d{6,})\.safetensors")
 #: Of the time between two checkpoints, after which a network's state is copied anew; a copy takes about a millisecond.
 COPY_SHARE = 0.25
@@ -216,6 +216,8 @@ def _digest(arrays: State, text: str) -> str:
 
 
 def _read(path: Path) -> _Found:
+    if not path.is_file():
+        raise ValueError("it is no plain file")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
     data = path.read_bytes()
