@@ -133,7 +133,6 @@ def train_many(
         ThreadPoolExecutor(threads or os.cpu_count() or 1, "plainnet") as pool,
         count_bar(len(trials), "network", shown=progress) as done,
     ):
-        futures: dict[Future[History], int] = {}
         jobs: dict[int, tuple[Job, Engine]] = {}
         try:
             for i, trial in enumerate(trials):
@@ -150,24 +149,23 @@ def train_many(
                 _check_fused([engine for _, engine in jobs.values()])
 
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
-            def train(i: int) -> History:
+            def train(i: int) -> None:
                 watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
                 keeper = None if checkpoints is None else _Keeper(checkpoints, i, trials[i].model)
-                return _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
+                histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
-            futures = {pool.submit(train, i): i for i in jobs if jobs[i][1].name == "fused"}
-            for future in _as_completed(futures, checkpoints):
-                histories[futures[future]] = future.result()
+            fused = [i for i in jobs if jobs[i][1].name == "fused"]
+            for future in _as_completed([pool.submit(train, i) for i in fused], checkpoints):
+                future.result()
                 done()
-            for i in jobs.keys() - set(futures.values()):
-                histories[i] = train(i)
+            for i in jobs.keys() - set(fused):
+                train(i)
                 done()
                 if histories[i].stopped_by == "interrupt":
                     break
         except KeyboardInterrupt:
             stop.now("interrupt")
-            for future, i in futures.items():
-                histories[i] = future.result()
+            pool.shutdown()  # which waits for what they reached, also where Ctrl-C came before all had been submitted
             for i in jobs:
                 if not len(histories[i]):
                     histories[i].stopped_by = "interrupt"
@@ -352,9 +350,7 @@ def _check_fused(engines: list[Engine]) -> None:
             raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {engine.reason}.")
 
 
-def _as_completed(
-    futures: dict[Future[History], int], checkpoints: Checkpoints | None = None
-) -> Iterator[Future[History]]:
+def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Iterator[Future[None]]:
     """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due."""
     left = set(futures)
     while left:
