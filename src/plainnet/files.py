@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +14,10 @@ from pathlib import Path
 
 from plainnet.errors import RunError
 
-__all__ = ["replacing", "replacing_folder", "sha256_of", "write_text"]
+__all__ = ["locked", "replacing", "replacing_folder", "sha256_of", "sweep", "write_text", "written"]
+
+#: What this process has written to its end, in order: who is stopped says so.
+written: list[Path] = []
 
 
 @contextlib.contextmanager
@@ -35,6 +40,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes it readable for its owner alone
         temporary.replace(path)
+        written.append(path)
     except OSError as error:
         raise _refused(path, error) from error
     finally:
@@ -68,10 +74,17 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             # A folder cannot be replaced in one step: the old one steps aside, and is removed last.
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-")) / path.name
             path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old.parent)
+            try:
+                temporary.rename(path)
+            except BaseException:
+                if not path.exists():
+                    old.rename(path)
+                raise
+            finally:
+                shutil.rmtree(old.parent, ignore_errors=True)
         else:
             temporary.rename(path)
+        written.append(path)
     except OSError as error:
         raise _refused(path, error) from error
     finally:
@@ -96,6 +109,67 @@ def sha256_of(path: str | Path) -> str:
         while chunk := file.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, what: str) -> Iterator[None]:
+    """Be the only process that writes into a folder, inside the block; the folder is made where it is not there.
+
+    The lock is the system's own (flock) on the file ``lock``: it ends with the process, however that ends, so that none is left over.
+
+    Args:
+        folder: the folder.
+        what: is under way there, for the message.
+
+    Raises:
+        RunError: another process has it, or the disk refuses.
+    """
+    folder = Path(folder)
+    try:
+        handle = _lock(folder, what)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path, what: str) -> int:
+    import fcntl
+
+    path = folder / "lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it may have removed the folder since: then this is the lock of a file that is gone.
+            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"{os.getpid()}\n".encode())
+                return handle
+        except BlockingIOError as error:
+            number = os.read(handle, 20).decode(errors="replace").strip()
+            os.close(handle)
+            raise RunError(
+                f"{what} by another process, number {number or 'unknown'}: {str(folder)!r} is its own. "
+                "Wait for its end, or end it."
+            ) from error
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def sweep(path: str | Path) -> None:
+    """Remove what processes that were killed while they wrote the folder ``path`` have left beside it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}-*"):
+        rest = left.name.removeprefix(f".{path.name}-")
+        is_old = re.fullmatch("old-[a-z0-9_]{8}", rest) and [each.name for each in left.iterdir()] in ([], [path.name])
+        if is_old or re.fullmatch("[a-z0-9_]{8}", rest):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

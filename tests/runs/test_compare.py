@@ -13,7 +13,8 @@ from plainnet import RunError, TableError
 from plainnet.runs.compare import compare_on, compare_runs, differences_of
 from plainnet.runs.evaluate_run import evaluate_run
 from plainnet.runs.runs import Run, read_run
-from plainnet.runs.train_run import fingerprint, train_run
+from plainnet.runs.source import fingerprint
+from plainnet.runs.train_run import train_run
 from tests.helpers import people
 
 QUICK = {"hidden": (8,), "epochs": 3, "members": 2}

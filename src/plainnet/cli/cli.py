@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 import plainnet
+from plainnet import files
 from plainnet.cli import (
     compare,
     doctor,
@@ -22,6 +23,7 @@ from plainnet.cli import (
     runs,
     serve,
     show,
+    stop,
     studio,
     track,
     train,
@@ -79,10 +81,12 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 70 a bug, 130 Ctrl-C."""
+    """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 70 a bug, 130 Ctrl-C, 143 SIGTERM."""
     warnings.showwarning = _show_warning
+    files.written.clear()
     try:
-        app()
+        with stop.listening():
+            _run()
     except PlainnetError as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
         sys.exit(1)
@@ -96,9 +100,22 @@ def main() -> None:
             err=True,
         )
         sys.exit(70)
-    except KeyboardInterrupt:
-        typer.echo("Stopped; nothing was written.", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        there = ", ".join(dict.fromkeys(str(path) for path in files.written if path.exists()))
+        kept = str(error) or (f"this was written: {there}." if there else "nothing was written.")
+        typer.echo(f"Stopped; {kept}", err=True)
+        sys.exit(stop.exit_code())
+
+
+def _run() -> None:
+    """Run the app; Typer turns KeyboardInterrupt into an exit without a word, and its own text is wanted."""
+    try:
+        app()
+    except SystemExit as error:
+        cause = getattr(error.__context__, "__cause__", None)
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        raise
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

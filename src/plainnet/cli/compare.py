@@ -40,7 +40,7 @@ def compare(
     """
     from plainnet.runs.compare import compare_on, compare_runs, differences_of
     from plainnet.runs.runs import read_run
-    from plainnet.runs.train_run import fingerprint
+    from plainnet.runs.source import fingerprint
     from plainnet.tables.read import read_table
 
     found = [read_run(run) for run in runs]

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
 
-__all__ = ["better", "interval_text", "print_json", "print_scores", "print_table", "spread_text"]
+from plainnet.errors import SettingError
+
+__all__ = ["better", "interval_text", "print_json", "print_scores", "print_table", "seconds_of", "spread_text"]
+
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+#: A week: a longer time is a slip of the keyboard.
+MOST_SECONDS = 7 * 24 * 3600
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return a time such as 90s, 10m or 2h in seconds; ``option`` asked for it.
+
+    >>> seconds_of("1.5h", "--time")
+    5400.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not 0 < seconds <= MOST_SECONDS:
+        raise SettingError(f"{option} is a time above 0 and up to a week, such as 90s, 10m or 2h, not {text!r}.")
+    return seconds
 
 
 def print_json(content: Any) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plainnet.cli.output import print_json, print_scores
+from plainnet.cli import stop
+from plainnet.cli.output import print_json, print_scores, seconds_of
 from plainnet.errors import PlainnetError, SettingError
 
 if TYPE_CHECKING:
@@ -31,12 +32,21 @@ plainnet train churn.csv --target Churn --folds 5       cross-validation
 
 plainnet train flats.csv --target rent --increasing rooms --decreasing distance      rent never falls with rooms
 
+plainnet train houses.csv --target price --out runs/houses --checkpoint-every 30s
+
+plainnet train --resume runs/houses                     after a crash: goes on, to the same model
+
 plainnet train sqlite:///shop.db --query orders --target returned
 
 plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
 
 
+#: What --resume leaves to be said: all else is in the checkpoint.
+WITH_RESUME = ("table", "resume", "checkpoint_every", "tracker", "track_to", "as_json")
+
+
 def train(
+    context: typer.Context,
     table: Annotated[
         str | None,
         typer.Argument(
@@ -137,6 +147,20 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")
     ] = 0,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Write down the networks' state as often, such as 30s or 5m, in OUT.checkpoint; not that of folds.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on with the training of this run from its last checkpoint, which knows the table and all settings.",
+            show_default=False,
+        ),
+    ] = None,
     tracker: Annotated[
         str | None,
         typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
@@ -149,20 +173,25 @@ def train(
 ) -> None:
     """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
 
-    Ctrl-C stops the training and keeps the best networks so far.
+    Ctrl-C and SIGTERM stop the training and keep the best networks so far. With --checkpoint-every a training that was stopped or
+    killed goes on with --resume, to the same model file.
     """
+    from plainnet.runs.resume import checkpoint_folder
     from plainnet.runs.track import check_tracker
-    from plainnet.runs.train_run import train_run
+    from plainnet.runs.train_run import resume_run, train_run
     from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
 
-    if table is None:
+    every = None if checkpoint_every is None else seconds_of(checkpoint_every, "--checkpoint-every")
+    if resume is not None:
+        _check_alone(context)
+    elif table is None:
         table, target = str(ADULT_PATH), target or ADULT_TARGET
         typer.echo("No table named: training on the bundled one, UCI Adult.", err=True)
     if tracker is not None:
         check_tracker(tracker)
     elif track_to is not None:
         raise SettingError("--track-to says where, and --track by what: add --track tensorboard or --track mlflow.")
-    if target is None:
+    if target is None and resume is None:
         raise SettingError("--target is missing: the column to predict, such as --target price.")
     settings: dict[str, Any] = {
         "effort": effort,
@@ -183,10 +212,13 @@ def train(
         for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
         for name in names or ()
     }
-    run = train_run(
-        table, target, out, query=query, task=task, test_share=test, folds=folds, group=group, time=time, kinds=kinds, seed=seed,
-        overwrite=overwrite, progress=True, settings=settings,
-    )  # fmt: skip
+    if resume is not None:
+        run = resume_run(resume, table, checkpoint_every=every, progress=True)
+    else:
+        run = train_run(
+            table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
+            kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every,
+        )  # fmt: skip
     training = run.facts["training"]
     if as_json:
         print_json({"run": str(run.path), **run.facts})
@@ -208,14 +240,31 @@ def train(
     if tracker is not None:
         _tell(run, tracker, track_to)
     if training["stopped_by"] == "time":
-        typer.echo(f"Stopped by the time limit of {time_limit:g} s; the best networks so far are kept.", err=True)
+        limit = run.facts["settings"]["time_limit"]
+        typer.echo(f"Stopped by the time limit of {limit:g} s; the best networks so far are kept.", err=True)
+    go_on = f" Go on with: plainnet train --resume {run.path}" if checkpoint_folder(run.path).is_dir() else ""
     if training["stopped_by"] == "interrupt":
-        typer.echo(f"Stopped by Ctrl-C after {training['epochs']} epochs; the best networks so far are kept.", err=True)
-        raise typer.Exit(130)
+        message = (
+            f"Stopped by {stop.name()} after {training['epochs']} epochs; the best networks so far are kept.{go_on}"
+        )
+        typer.echo(message, err=True)
+        raise typer.Exit(stop.exit_code())
     crossed = run.facts["folds"]
     if crossed is not None and crossed["stopped_by"]:
-        typer.echo(f"Stopped by Ctrl-C: {len(crossed['each'])} of {folds} folds are done, and scored.", err=True)
-        raise typer.Exit(130)
+        message = (
+            f"Stopped by {stop.name()}: {len(crossed['each'])} of {folds or 'the'} folds are done, and scored.{go_on}"
+        )
+        typer.echo(message, err=True)
+        raise typer.Exit(stop.exit_code())
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Refuse what a checkpoint has already."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in WITH_RESUME and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise SettingError(f"--resume takes everything from the checkpoint: leave out {option}.")
 
 
 def _directions(increasing: list[str], decreasing: list[str]) -> dict[str, int]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from plainnet.cli.output import print_json, print_scores, print_table
-from plainnet.errors import SettingError
+from plainnet.cli import stop
+from plainnet.cli.output import print_json, print_scores, print_table, seconds_of
 
 __all__ = ["tune"]
 
@@ -21,10 +20,6 @@ plainnet tune houses.csv --target price
 plainnet tune houses.csv --target price --trials 200 --time 10m --study houses.sqlite3      again: goes on
 
 plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn"""
-
-UNITS = {"s": 1, "m": 60, "h": 3600}
-#: A week: a longer time is a slip of the keyboard.
-MOST_SECONDS = 7 * 24 * 3600
 
 
 def tune(
@@ -95,10 +90,10 @@ def tune(
         for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
         for name in names or ()
     }
+    seconds = None if time is None else seconds_of(time, "--time")
     run = tune_run(
-        table, target, out, trials=trials, seconds=None if time is None else _seconds(time), study=study, query=query, task=task,
-        test_share=test, group=group, time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True,
-        settings={"effort": effort, "epochs": epochs},
+        table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
+        time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings={"effort": effort, "epochs": epochs},
     )  # fmt: skip
     tuning = run.facts["tuning"]
     if as_json:
@@ -110,8 +105,8 @@ def tune(
         typer.echo(f"The time of {time} was over before {trials} trials.", err=True)
     if "interrupt" in (tuning["stopped_by"], run.facts["training"]["stopped_by"]):
         again = f"; the same command goes on from {tuning['study']}" if tuning["study"] else ""
-        typer.echo(f"Stopped by Ctrl-C; the best so far is kept{again}.", err=True)
-        raise typer.Exit(130)
+        typer.echo(f"Stopped by {stop.name()}; the best so far is kept{again}.", err=True)
+        raise typer.Exit(stop.exit_code())
 
 
 def _tell(tuning: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
@@ -151,19 +146,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _seconds(text: str) -> float:
-    """Return a time such as 90s, 10m or 2h in seconds.
-
-    >>> _seconds("1.5h")
-    5400.0
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
-    if not 0 < seconds <= MOST_SECONDS:
-        raise SettingError(f"--time is a time above 0 and up to a week, such as 90s, 10m or 2h, not {text!r}.")
-    return seconds
 
 
 tune.__doc__ = (tune.__doc__ or "") + "\n\n" + EXAMPLES

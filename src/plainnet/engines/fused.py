@@ -18,11 +18,11 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.eager import diverged, schedule
-from plainnet.engines.job import Epoch, Epochs, Job
+from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
 from plainnet.engines.load import LoadedPlan
 from plainnet.engines.plan import Plan, make_plan
 from plainnet.engines.planned_optimizers import settings
-from plainnet.errors import LossDivergedError
+from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
@@ -54,13 +54,16 @@ def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
         yield from chunk
 
 
-def run_chunks(job: Job, plan: Plan | None = None, *, alone: bool = True) -> Iterator[Epochs]:
+def run_chunks(
+    job: Job, plan: Plan | None = None, *, alone: bool = True, standing: Standing | None = None
+) -> Iterator[Epochs]:
     """Train, yielding the epochs of each compiled call together.
 
     Args:
         job: as for ``run``.
         plan: as for ``run``.
         alone: a large step may take all of torch's threads; False: other trainings have them.
+        standing: what to go on from, and how to ask where the training stands; None: neither is wanted.
 
     Yields:
         The records of some epochs.
@@ -71,6 +74,10 @@ def run_chunks(job: Job, plan: Plan | None = None, *, alone: bool = True) -> Ite
     """
     training = _Training(job, make_plan(job, draw_dropout_seed(job)) if plan is None else plan, alone=alone)
     try:
+        if standing is not None:
+            standing.now = training.state
+            if standing.begin is not None:
+                training.go_on(standing.begin)
         yield from training.chunks()
     finally:
         training.end()
@@ -100,7 +107,7 @@ class _Training(LoadedPlan):
     def __init__(self, job: Job, plan: Plan, *, alone: bool = True) -> None:
         super().__init__(job, plan)
         self.shuffler = torch.Generator().manual_seed(job.seed)
-        self.seconds_a_step = 0.0
+        self.seconds_a_step, self.ending = 0.0, k.DONE
         self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
         self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
 
@@ -284,6 +291,50 @@ class _Training(LoadedPlan):
         if ending != k.DIVERGED and not isinstance(job.scheduler, ReduceLROnPlateau):
             schedule(job, 0.0)
         return ending
+
+    # Standing between two epochs.
+
+    def state(self) -> State | None:
+        """Return a copy of all that the next epoch depends on; None as ``Standing.now`` says."""
+        words, held = self.words, self.held
+        if self.ending != k.DONE or self.optimizer is None or isinstance(self.job.scheduler, ReduceLROnPlateau):
+            return None
+        before = next(held[each] for each in (k.BEFORE, k.EARLIER) if held[each].ctypes.data == words[k.BEFORE])
+        return {
+            "weights": self.plan.flat.values.copy(),
+            "moments": self.optimizer.values.copy(),
+            "best": held[k.BEST].copy(),
+            "before": before.copy(),
+            "shuffle": self.shuffler.get_state().numpy(),
+            "counts": np.array([words[k.EPOCH], words[k.BEST_EPOCH]]),
+            "best_loss": np.array([self.reals[k.BEST_LOSS]]),
+        }
+
+    def go_on(self, state: State) -> None:
+        """Stand where ``state`` was taken from the same job.
+
+        Raises:
+            TrainingError: it is the state of another job.
+        """
+        words, held = self.words, self.held
+        wanted = {"weights": self.plan.flat.values, "best": held[k.BEST], "before": held[k.BEFORE]}
+        if self.optimizer is not None:
+            wanted["moments"] = self.optimizer.values
+        epoch, best_epoch = map(int, state["counts"])
+        fits = all(state[name].shape == array.shape for name, array in wanted.items())
+        if not fits or not 0 <= best_epoch <= epoch <= self.job.epochs:
+            raise TrainingError("what this training is to go on from is of another one.")
+        for name, array in wanted.items():
+            array[:] = state[name]
+        self.shuffler.set_state(torch.from_numpy(state["shuffle"].copy()))
+        words[k.EPOCH], words[k.BEST_EPOCH] = epoch, best_epoch
+        words[k.STEP_NOW] = epoch * words[k.N_BATCHES]
+        words[k.KEEPS_DATA] = 0  # the first step has to fetch them, and a word tells all steps
+        self.reals[k.BEST_LOSS] = state["best_loss"][0]
+        if self.job.scheduler is not None:
+            self.job.optimizer._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001 - as in _run_ahead
+            for _ in range(int(words[k.STEP_NOW]) if self.job.scheduler_every == "step" else epoch):
+                self.job.scheduler.step()
 
     # Ending.
 

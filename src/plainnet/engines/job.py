@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from plainnet.settings import EarlyStopping
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Epoch", "Epochs", "Job", "Loss"]
+__all__ = ["Epoch", "Epochs", "Job", "Loss", "Standing", "State"]
 
 #: (prediction, target) -> a scalar tensor; or, where rows have weights, (prediction, target, weight).
 Loss = Callable[..., "Tensor"]
+
+#: A training between two epochs, as arrays by name: weights, moments, best weights, counts.
+State = dict[str, "npt.NDArray[np.generic]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,14 @@ class Epochs(Sequence[Epoch]):
         """Add all epochs of another list."""
         for column, values in zip(self.columns, other.columns, strict=True):
             column.extend(values)
+
+    @classmethod
+    def joined(cls, *parts: Epochs) -> Epochs:
+        """Return the epochs of some lists as one."""
+        whole = cls()
+        for part in parts:
+            whole.join(part)
+        return whole
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -147,3 +160,17 @@ class Job:
     def is_full_batch(self) -> bool:
         """Whether one step takes all rows."""
         return self.batch_size >= len(self.x)
+
+
+@dataclass
+class Standing:
+    """Where a training stands between two epochs; for who drives an engine chunk by chunk.
+
+    Attributes:
+        begin: what the engine is to go on from; None: the beginning.
+        now: set by the engine: returns a copy of what it stands at; None where there is nothing to go on from, as the training has
+            ended, or where its optimizer or scheduler keeps a state of its own. To be called between two chunks.
+    """
+
+    begin: State | None = None
+    now: Callable[[], State | None] = lambda: None

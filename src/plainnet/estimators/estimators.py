@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from plainnet.packs.packs import Pack
+    from plainnet.training.checkpoints import Checkpoints
     from plainnet.training.many import OnEpochs
 
 __all__ = ["NetEstimator"]
@@ -107,7 +108,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *,
-        validation: tuple[Any, Any] | None = None, on_epochs: OnEpochs | None = None,
+        validation: tuple[Any, Any] | None = None, on_epochs: OnEpochs | None = None, checkpoints: Checkpoints | None = None,
     ) -> Self:  # fmt: skip
         """Learn the columns of a table, build a network for them, and train it.
 
@@ -119,6 +120,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             sample_weight: (N,) weight of each row of X, not negative, also of those left out.
             validation: (X, y) rows that find the best epoch; None: rows held out from X.
             on_epochs: looks on while the members are trained, as ``train_many`` says; True ends it, and the best so far is kept.
+            checkpoints: where the networks' states are kept, to go on from; ``train_run`` makes them.
 
         Returns:
             The estimator itself.
@@ -150,7 +152,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_x, _ = encode(self.schema_, valid_table)
             valid_weight = self._joint_weight(valid_y, None)
             held = (valid_x, self.target_.encode(valid_y), valid_weight)
-        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed, on_epochs)
+        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed, on_epochs, checkpoints)
         self.keep_members(pack.members, pack.stopped_by, pack.seconds)
         self._learn_residuals(y, pack.out_of_fold)
         self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
@@ -210,6 +212,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         settings: FitSettings,
         seed: int,
         on_epochs: OnEpochs | None,
+        checkpoints: Checkpoints | None,
     ) -> Pack:
         from plainnet.packs.packs import train_pack
 
@@ -226,6 +229,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 time_limit=self.time_limit,
                 progress=self.verbose,
                 on_epochs=on_epochs,
+                checkpoints=checkpoints,
             )
 
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:

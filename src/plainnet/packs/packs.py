@@ -9,6 +9,7 @@ saw them: these out-of-fold predictions choose the weights of the vote, and are 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,11 +23,12 @@ import torch
 from torch import nn
 
 from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.errors import TrainingError
+from plainnet.errors import SettingError, TrainingError
 from plainnet.networks.networks import parameter_groups
 from plainnet.packs.members import Member, PackData, Recipe, Rows
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.schedules import warmup_cosine
@@ -93,6 +95,7 @@ def train_pack(
     time_limit: float | None = None,
     progress: bool = False,
     on_epochs: OnEpochs | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Pack:
     """Train the members, choose the weights of their vote, and predict the rows that each held out.
 
@@ -108,9 +111,12 @@ def train_pack(
         time_limit: seconds for the training; on a GPU looked at between two members.
         progress: show a progress bar.
         on_epochs: as for ``train_many``; the number is the member's.
+        checkpoints: as for ``train_many``, on the CPU alone; the time they have seen counts for the limit.
 
     Raises:
         TrainingError: no member could be trained; the message is the first one's reason.
+        SettingError: checkpoints are asked for, and it is not the fused engine on the CPU that trains.
+        RunError: the checkpoints are of another training.
     """
     held_out, trials, signs = [], [], contextlib.ExitStack()
     folds: dict[int, npt.NDArray[np.int64]] = {}
@@ -126,12 +132,17 @@ def train_pack(
         optimizer = optimize(network, recipe)
         signs.enter_context(_bounded(optimizer, network, recipe))
         trials.append(_trial(network, optimizer, data, kept, held, settings, recipe))
-    started = perf_counter()
+    if checkpoints is not None:
+        _begin(checkpoints, data, recipes, settings, trials, device)
+        if time_limit is not None:
+            time_limit = max(time_limit - checkpoints.seconds, 1e-9)
+    started = perf_counter() - (0.0 if checkpoints is None else checkpoints.seconds)
     with signs:
         if device == "cpu":
             histories = train_many(
-                trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
-            )
+                trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
+                checkpoints=checkpoints,
+            )  # fmt: skip
         else:
             histories = _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
     seconds = perf_counter() - started
@@ -147,6 +158,27 @@ def train_pack(
         raise TrainingError(f"no network could be trained: {reasons[0]}")
     cut = next((history.stopped_by for history in histories if history.stopped_by in CUTS), "")
     return Pack(members, elect(data, members), cut, seconds)
+
+
+def _begin(
+    checkpoints: Checkpoints,
+    data: PackData,
+    recipes: Sequence[Recipe],
+    settings: FitSettings,
+    trials: Sequence[Trial],
+    device: str,
+) -> None:
+    """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
+    if device != "cpu":
+        raise SettingError(f"checkpoints are kept of networks that train on the CPU, and these train on {device}.")
+    digest = hashlib.sha256(repr((settings, list(recipes))).encode())
+    held = () if data.validation is None else data.validation
+    tensors = [data.x, data.y, data.weight, *held]
+    tensors += [tensor for trial in trials for tensor in trial.model.state_dict().values()]
+    for tensor in tensors:
+        if tensor is not None:
+            digest.update(np.ascontiguousarray(tensor).data)
+    checkpoints.begin(digest.hexdigest())
 
 
 def _train_in_turn(

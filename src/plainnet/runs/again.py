@@ -16,7 +16,7 @@ from plainnet.runs.parts import Rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import split_column
 from plainnet.runs.runs import Run
-from plainnet.runs.train_run import fingerprint
+from plainnet.runs.source import fingerprint
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import take_target
 

@@ -23,6 +23,8 @@ from plainnet.tables.wording import listed
 if TYPE_CHECKING:
     from torch import nn
 
+    from plainnet.training.checkpoints import Checkpoints
+
 __all__ = ["LEAST_ROWS", "Rows", "Watch", "fit_parts", "group_names", "known_rows", "of_known_classes", "split_parts"]
 
 Rows = npt.NDArray[np.int64]
@@ -126,6 +128,7 @@ def fit_parts(
     y: npt.NDArray[Any],
     parts: Mapping[str, Rows],
     on_epochs: Watch | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> float | None:
     """Fit an estimator on the training rows, its best epoch found on the validation rows where there are any.
 
@@ -136,7 +139,7 @@ def fit_parts(
     held = None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
     train = parts["train"]
     watch = None if on_epochs is None else partial(on_epochs, estimator)
-    estimator.fit(table[train], y[train], validation=held, on_epochs=watch)
+    estimator.fit(table[train], y[train], validation=held, on_epochs=watch, checkpoints=checkpoints)
     if estimator.out_of_fold_ is not None:
         return threshold_of(estimator, *known_rows(estimator.out_of_fold_, y[train]))
     with warnings.catch_warnings():

@@ -267,9 +267,9 @@ def find_runs(folder: str | Path) -> tuple[list[Run], dict[Path, str]]:
 
 
 def free_name(folder: Path, stem: str) -> Path:
-    """Return the first of STEM-1, STEM-2, … that is not there yet."""
+    """Return the first of STEM-1, STEM-2, … that is not there yet, and that no checkpoint is of."""
     number = 1
-    while (folder / f"{stem}-{number}").exists():
+    while (folder / f"{stem}-{number}").exists() or (folder / f"{stem}-{number}.checkpoint").exists():
         number += 1
     return folder / f"{stem}-{number}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,24 +13,27 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import DataWarning, PlainnetWarning, SettingError, TableError
+from plainnet.errors import DataWarning, PlainnetError, PlainnetWarning, RunError, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.evaluation import baseline_of, evaluate, score
-from plainnet.files import sha256_of
-from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
+from plainnet.evaluation.evaluation import baseline_of, score
+from plainnet.runs.facts import add_folds, scores_of, table_facts, training_facts
+from plainnet.runs.folds import cross_validate, deal_folds
 from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
+from plainnet.runs.resume import beginning, check_unlocked, going_on
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
+from plainnet.runs.source import since, stamp
 from plainnet.runs.task import choose_task
 from plainnet.tables.databases import without_password
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
+from plainnet.training.checkpoints import Checkpoints
 from plainnet.versions import versions
 
-__all__ = ["Work", "default_folder", "fingerprint", "keep_run", "read_work", "train_on", "train_run"]
+__all__ = ["Work", "default_folder", "keep_run", "read_work", "resume_run", "train_on", "train_run"]
 
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
 MOST_SEED = 2**32 - 1
@@ -54,6 +56,7 @@ def train_run(
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
     on_epochs: Watch | None = None,
+    checkpoint_every: float | None = None,
 ) -> Run:
     """Train on a table and write the run folder.
 
@@ -75,6 +78,8 @@ def train_run(
         settings: further arguments of NetClassifier or NetRegressor.
         on_epochs: looks on while the networks are trained, as on_epochs(estimator, member, network, epochs): on the member's own thread,
             some 25 times a second. True ends the training, and the best so far is kept. The folds are not watched.
+        checkpoint_every: seconds between two checkpoints in the folder OUT.checkpoint, from which ``resume_run`` goes on after a crash; it
+            is removed once the run is complete. None: no checkpoints. The folds have none.
 
     Returns:
         The run. Ctrl-C during training writes the best networks so far; during the folds, those that are done.
@@ -85,18 +90,111 @@ def train_run(
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
     test_share = _check_parts(seed, test_share, folds, time)
-    started = perf_counter()
-    work = read_work(
-        source, target, query=query, task=task, test_share=test_share, group=group, time=time, kinds=kinds, seed=seed
-    )
+    reading = {
+        "query": query, "task": task, "test_share": test_share, "group": group, "time": time, "kinds": dict(kinds or {}), "seed": seed,
+    }  # fmt: skip
+    if checkpoint_every is None:
+        check_unlocked(out)
+        return _train(source, target, out, reading, folds, settings, overwrite, progress, on_epochs)
+    out = out or default_folder(source)
+    asked = {
+        "source": without_password(str(source)), "target": target, "reading": reading, "folds": folds,
+        "settings": dict(settings or {}), "overwrite": overwrite,
+    }  # fmt: skip
+    with beginning(out, checkpoint_every, asked, overwrite=overwrite, progress=progress) as checkpoints:
+        return _train(source, target, out, reading, folds, settings, overwrite, progress, on_epochs, checkpoints)
+
+
+def resume_run(
+    path: str | Path,
+    source: str | None = None,
+    *,
+    checkpoint_every: float | None = None,
+    progress: bool = False,
+    on_epochs: Watch | None = None,
+) -> Run:
+    """Go on with a training that was killed or stopped, from its last checkpoint, and write the run folder.
+
+    The model file has the bytes of a training that was never stopped, unless that had a time limit.
+
+    Args:
+        path: the run folder that was to be written, or its checkpoint folder.
+        source: where the table is now; None: where it was.
+        checkpoint_every: as for ``train_run``; None: as before.
+        progress: as for ``train_run``.
+        on_epochs: as for ``train_run``.
+
+    Raises:
+        RunError: there is no checkpoint, another process goes on with it, or the table is not the one it was.
+        PlainnetError: as for ``train_run``.
+    """
+    with going_on(path, checkpoint_every, progress=progress) as (out, checkpoints):
+        asked = checkpoints.facts
+        return _train(
+            source or asked["source"], asked["target"], out, asked["reading"], asked["folds"], asked["settings"], True, progress,
+            on_epochs, checkpoints,
+        )  # fmt: skip
+
+
+def _train(
+    source: str | Path,
+    target: str,
+    out: Path | None,
+    reading: Mapping[str, Any],
+    folds: int | None,
+    settings: Mapping[str, Any] | None,
+    overwrite: bool,
+    progress: bool,
+    on_epochs: Watch | None,
+    checkpoints: Checkpoints | None = None,
+) -> Run:
+    """Read, fit, score and write; the arguments are those of ``train_run``, checked."""
+    started, before = perf_counter(), stamp(source)
+    if checkpoints is not None and "sha256" in checkpoints.facts:
+        work = _read_again(source, target, out, reading, checkpoints.facts["sha256"])
+    else:
+        work = read_work(source, target, **reading)
+    if checkpoints is not None:
+        checkpoints.facts["sha256"] = work.facts["table"]["sha256"]
     if folds is not None:  # now, rather than after the first training
-        deal_folds(work.y, folds, is_class=work.task == "classes", groups=group_names(work.table, group))
-    estimator, facts = train_on(work, settings, progress=progress, on_epochs=on_epochs)
-    if folds is not None and estimator.history_.stopped_by != "interrupt":
-        crossed = cross_validate(estimator, work.table, work.y, folds=folds, group=group, seed=seed, progress=progress)
-        _add_folds(facts, crossed)
-    facts["seconds"] = round(perf_counter() - started, 3)
-    return keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
+        is_class, groups = work.task == "classes", group_names(work.table, reading["group"])
+        deal_folds(work.y, folds, is_class=is_class, groups=groups)
+    estimator, facts = train_on(work, settings, progress=progress, on_epochs=on_epochs, checkpoints=checkpoints)
+    is_stopped = estimator.history_.stopped_by == "interrupt"
+    if folds is not None and not is_stopped:
+        crossed = cross_validate(
+            estimator, work.table, work.y, folds=folds, group=reading["group"], seed=work.seed, progress=progress
+        )
+        add_folds(facts, crossed)
+        is_stopped = crossed.stopped_by == "interrupt"
+    if became := since(source, before, facts["table"]["sha256"]):
+        facts["table"] = {**facts["table"], "since": became}
+        message = f"the table {str(source)!r} is {became} since the training read it: the run is of what it held then"
+        warnings.warn(message, DataWarning, stacklevel=3)
+    seconds = 0.0 if checkpoints is None else checkpoints.seconds
+    facts["seconds"] = round(seconds + perf_counter() - started, 3)
+    run = keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
+    if checkpoints is not None and not is_stopped:
+        checkpoints.remove()
+    return run
+
+
+def _read_again(source: str | Path, target: str, out: Path | None, reading: Mapping[str, Any], sha256: str) -> Work:
+    """Read the table of a checkpoint; a RunError says where it is not what it was."""
+    ask = f"Bring it back, or say where it is now: plainnet train TABLE --resume {out}"
+    try:
+        work = read_work(source, target, **reading)
+    except (PlainnetError, OSError) as error:
+        raise RunError(
+            f"the table of the checkpoint, {str(source)!r}, cannot be read as it was: {error} {ask}"
+        ) from error
+    found = work.facts["table"]["sha256"]
+    if found != sha256:
+        raise RunError(
+            f"the table {str(source)!r} has changed since the training began: its SHA-256 is {found[:12]}…, and was {sha256[:12]}…. "
+            f"{ask}"
+        )
+    return work
 
 
 @dataclass(frozen=True)
@@ -156,7 +254,7 @@ def read_work(
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
-        "table": _table_facts(source, query, whole),
+        "table": table_facts(source, query, whole),
         "target": target,
         "task": task,
         "task_reason": why,
@@ -174,6 +272,7 @@ def train_on(
     *,
     progress: bool = False,
     on_epochs: Watch | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[NetClassifier | NetRegressor, dict[str, Any]]:
     """Train on a table that was read and split.
 
@@ -183,10 +282,10 @@ def train_on(
     started = perf_counter()
     estimator_class = NetClassifier if work.task == "classes" else NetRegressor
     estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
-    threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs)
+    threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs, checkpoints)
     y_train = work.y[work.parts["train"]]
     baseline = baseline_of(estimator, y_train)
-    scores = _scores(estimator, work.table, work.y, baseline, work.scored, threshold)
+    scores = scores_of(estimator, work.table, work.y, baseline, work.scored, threshold)
     if estimator.out_of_fold_ is not None:
         known, y_known = known_rows(estimator.out_of_fold_, y_train)
         found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
@@ -201,7 +300,7 @@ def train_on(
         "scores": scores,
         "threshold": threshold,
         "folds": None,
-        "training": _training_facts(estimator),
+        "training": training_facts(estimator),
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
     }
@@ -272,76 +371,6 @@ def _check_columns(
     for name in split_by:
         if name is not None and name not in table.columns:
             raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
-
-
-def _scores(
-    estimator: NetClassifier | NetRegressor,
-    table: pl.DataFrame,
-    y: npt.NDArray[Any],
-    baseline: npt.NDArray[Any],
-    parts: Mapping[str, Rows],
-    threshold: float | None,
-) -> dict[str, list[dict[str, Any]]]:
-    """Score each part of the rows."""
-    scores = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # said once is enough; `plainnet predict` counts them
-        for part, rows in parts.items():
-            if len(rows):
-                found = evaluate(estimator, table[rows], y[rows], baseline, threshold=threshold)
-                scores[part] = [each.to_json() for each in found]
-    return scores
-
-
-def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> dict[str, Any]:
-    return {
-        "source": without_password(str(source)),
-        "query": query,
-        "rows": table.height,
-        "columns": table.width,
-        "sha256": fingerprint(source, table),
-    }
-
-
-def _add_folds(facts: dict[str, Any], crossed: CrossValidation) -> None:
-    """Write what cross-validation found into run.json."""
-    if crossed.folds:
-        facts["scores"] = {"cross-validation": crossed.to_json(), **facts["scores"]}
-        not_scored = sum(fold.not_scored for fold in crossed.folds)
-        facts["not_scored"] = {**facts["not_scored"], "cross-validation": not_scored}
-    facts["folds"] = {
-        "by": facts["split"]["by"],
-        "stopped_by": crossed.stopped_by,
-        "each": [
-            {
-                "train": fold.train_rows,
-                "rows": len(fold.rows),
-                "seconds": round(fold.seconds, 3),
-                "scores": [each.to_json() for each in fold.scores],
-            }
-            for fold in crossed.folds
-        ],
-    }
-
-
-def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
-    history = estimator.history_
-    return {
-        "members": len(estimator.members_),
-        "epochs": len(history),
-        "best_epoch": history.best_epoch,
-        "stopped_by": history.stopped_by,
-        "seconds": round(float(history.seconds.sum()), 3),
-        "engine": history.engine,
-        "engine_reason": history.engine_reason,
-    }
-
-
-def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
-    """SHA-256 of the file, or of the table as CSV where it comes from a database."""
-    if Path(source).is_file():
-        return sha256_of(source)
-    return hashlib.sha256(table.write_csv().encode()).hexdigest()
 
 
 def _stem(source: str | Path) -> str:

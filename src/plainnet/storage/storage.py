@@ -45,13 +45,13 @@ def write_model(path: str | Path, content: Mapping[str, Any], tensors: Mapping[s
     Raises:
         RunError: the file cannot be written.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     header = json.dumps({"format": FORMAT, **content}, ensure_ascii=False, allow_nan=False)
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         # One entry: safetensors writes several in no fixed order.
-        save_file(contiguous, temporary, metadata={"plainnet": header})
+        temporary.write_bytes(save(contiguous, metadata={"plainnet": header}))
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:

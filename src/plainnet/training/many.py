@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from plainnet.engines.engines import Engine, choose_engine
-from plainnet.engines.job import Epochs, Job
+from plainnet.engines.job import Epochs, Job, Standing
 from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
 from plainnet.settings import check_number
+from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
@@ -77,6 +78,7 @@ def train_many(
     time_limit: float | None = None,
     progress: bool = True,
     on_epochs: OnEpochs | None = None,
+    checkpoints: Checkpoints | None = None,
     **options: Any,
 ) -> list[History]:
     """Train many networks at once: other seeds, rates, widths, rows.
@@ -96,6 +98,9 @@ def train_many(
         on_epochs: called as on_epochs(number of the trial, its network, its newest epochs), about 25 times a second and network, on the
             thread that trains it, which waits for the answer; True ends all trainings as they are. The network has its weights
             of then, to be looked at.
+        checkpoints: write down from time to time where each network stands, and go on from what they hold, with the numbers of a
+            training that was never stopped. They are told beforehand which training begins (``Checkpoints.begin``). The optimizers of
+            networks that had been trained to their end stay as they are given.
         options: the other keyword arguments of ``train``, for all trials: ``loss``, ``epochs``, ``batch_size``, ….
 
     Returns:
@@ -103,7 +108,8 @@ def train_many(
         others are not touched by it. Ctrl-C ends all and returns what they reached.
 
     Raises:
-        SettingError: there is an option that ``train`` does not have, or that a trial cannot have.
+        SettingError: there is an option that ``train`` does not have, or that a trial cannot have; or checkpoints are asked for, and
+            it is not the fused engine that trains.
 
     Warns:
         PlainnetWarning: trials failed; the first reasons are named.
@@ -127,7 +133,6 @@ def train_many(
         ThreadPoolExecutor(threads or os.cpu_count() or 1, "plainnet") as pool,
         count_bar(len(trials), "network", shown=progress) as done,
     ):
-        futures: dict[Future[History], int] = {}
         jobs: dict[int, tuple[Job, Engine]] = {}
         try:
             for i, trial in enumerate(trials):
@@ -140,27 +145,32 @@ def train_many(
                 if progress and i == 0 and jobs[i][1].note:
                     say(jobs[i][1].note)
 
-            # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
-            def train(i: int) -> History:
-                watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
-                return _train(*jobs[i], stop, watch, is_first=i == min(jobs))
+            if checkpoints is not None:
+                _check_fused([engine for _, engine in jobs.values()])
 
-            futures = {pool.submit(train, i): i for i in jobs if jobs[i][1].name == "fused"}
-            for future in _as_completed(futures):
-                histories[futures[future]] = future.result()
+            # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
+            def train(i: int) -> None:
+                watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
+                keeper = None if checkpoints is None else _Keeper(checkpoints, i, trials[i].model)
+                histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
+
+            fused = [i for i in jobs if jobs[i][1].name == "fused"]
+            for future in _as_completed([pool.submit(train, i) for i in fused], checkpoints):
+                future.result()
                 done()
-            for i in jobs.keys() - set(futures.values()):
-                histories[i] = train(i)
+            for i in jobs.keys() - set(fused):
+                train(i)
                 done()
                 if histories[i].stopped_by == "interrupt":
                     break
         except KeyboardInterrupt:
             stop.now("interrupt")
-            for future, i in futures.items():
-                histories[i] = future.result()
+            pool.shutdown()  # which waits for what they reached, also where Ctrl-C came before all had been submitted
             for i in jobs:
                 if not len(histories[i]):
                     histories[i].stopped_by = "interrupt"
+    if checkpoints is not None:
+        checkpoints.write()
     _warn_of_failures(histories)
     return histories
 
@@ -242,35 +252,90 @@ class _Stop:
         return self._event.is_set()
 
 
+class _Keeper:
+    """One network's part of checkpoints."""
+
+    def __init__(self, checkpoints: Checkpoints, i: int, model: nn.Module) -> None:
+        self._checkpoints, self._i, self._model = checkpoints, i, model
+        self.kept = checkpoints.kept(i)
+        self.is_done = self.kept is not None and self.kept.ending is not None
+        is_under_way = self.kept is not None and not self.is_done
+        self.standing = Standing(dict(self.kept.arrays) if self.kept is not None and is_under_way else None)
+        self._epochs = Epochs()
+
+    def followed(self, parts: Iterator[Epochs]) -> Iterator[Epochs]:
+        """Yield chunks, the first of them after the epochs that are kept, noting each."""
+        earlier = Epochs() if self.standing.begin is None or self.kept is None else self.kept.epochs
+        for part in parts:
+            news = Epochs.joined(earlier, part)
+            earlier = Epochs()
+            self._epochs.join(news)
+            self.look()
+            yield news
+        if earlier:
+            yield earlier
+
+    def look(self, *, now: bool = False) -> None:
+        """Copy the network's state if it is time, or ``now``."""
+        self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
+
+    def restored(self) -> History:
+        """Return what became of the network, which gets its weights."""
+        assert self.kept is not None  # noqa: S101 - asked only where it is done
+        return self.kept.history(self._model)
+
+    def done(self, history: History) -> History:
+        """Keep the network as trained, unless it was stopped and can go on."""
+        if history.stopped_by not in ("interrupt", "on_epoch"):
+            self._checkpoints.done(self._i, self._model, history)
+        return history
+
+
 def _train(
-    job: Job, engine: Engine, stop: _Stop, watch: Callable[[Epochs], object] | None, *, is_first: bool
+    job: Job,
+    engine: Engine,
+    stop: _Stop,
+    watch: Callable[[Epochs], object] | None,
+    keeper: _Keeper | None,
+    *,
+    is_first: bool,
 ) -> History:
-    """Train one network, until ``stop`` is set; the first for an epoch at least, however short the time."""
+    """Train one network, until ``stop`` is set; the first, and one that goes on, for a chunk at least, however short the time."""
     is_cut = False
+
+    def parts_of(job: Job) -> Any:
+        if engine.chunks is None:
+            return each_alone(engine.run(job))
+        return engine.chunks(job, alone=False, standing=None if keeper is None else keeper.standing)
 
     def chunks(job: Job) -> Iterator[Epochs]:
         nonlocal is_cut
-        parts: Any = each_alone(engine.run(job)) if engine.chunks is None else engine.chunks(job, alone=False)
+        parts = parts_of(job)
         with contextlib.closing(parts):
-            for part in parts:
+            for part in parts if keeper is None else keeper.followed(parts):
                 yield part
                 if watch is not None and watch(part) is True:
                     stop.now("on_epoch")
                 if stop.is_set():
                     is_cut = True
+                    if keeper is not None:
+                        keeper.look(now=True)
                     return
 
     try:
-        if stop.is_set() and not (is_first and stop.reason == "time"):
+        if keeper is not None and keeper.is_done:
+            return keeper.restored()
+        goes_on = keeper is not None and keeper.standing.begin is not None
+        if stop.is_set() and not goes_on and not (is_first and stop.reason == "time"):
             return History(engine.name, engine.reason, stopped_by=stop.reason)
         history = record(job, replace(engine, chunks=chunks))
         if is_cut and len(history) < job.epochs:
             history.stopped_by = stop.reason
-        return history
+        return history if keeper is None else keeper.done(history)
     except LossDivergedError as error:
         history = error.history  # type: ignore[assignment]  # record has set it
         history.failure = _reason(error)
-        return history
+        return history if keeper is None else keeper.done(history)
     except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
         return History(engine.name, engine.reason, failure=_reason(error))
 
@@ -279,10 +344,18 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PlainnetError) else f"{type(error).__name__}: {error}"
 
 
-def _as_completed(futures: dict[Future[History], int]) -> Iterator[Future[History]]:
-    """Yield futures as they end, looking for Ctrl-C between."""
+def _check_fused(engines: list[Engine]) -> None:
+    for engine in engines:
+        if engine.name != "fused":
+            raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {engine.reason}.")
+
+
+def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Iterator[Future[None]]:
+    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due."""
     left = set(futures)
     while left:
+        if checkpoints is not None:
+            checkpoints.write_if_due()
         ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
         yield from ended
 
