@@ -3,11 +3,14 @@
 import importlib
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from plainnet import errors
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,6 +107,11 @@ def test_every_page_is_in_the_sites_contents() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         path = page.relative_to(ROOT / "docs").as_posix()
         assert path in contents or path.startswith("decisions/"), path
+
+
+def test_the_page_on_errors_has_the_tree_of_the_code() -> None:
+    tree = errors.__doc__.split("\n\n    ", 1)[1].split("\n\nA message")[0]
+    assert textwrap.dedent(f"    {tree}") in (ROOT / "docs" / "reference" / "errors.md").read_text()
 
 
 def test_contributing_stays_short() -> None:
