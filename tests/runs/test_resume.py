@@ -22,7 +22,7 @@ from plainnet.runs.train_run import resume_run, train_run
 from plainnet.storage.storage import read_model, write_model
 from tests.helpers import people
 
-SETTINGS = {"members": 2, "epochs": 400, "patience": 400, "hidden": (8,), "monotone": {"age": 1}}
+SETTINGS = {"members": 2, "epochs": 1500, "patience": 1500, "hidden": (8,), "monotone": {"age": 1}}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def folder(tmp_path_factory) -> Path:
         patch.setattr("plainnet.runs.runs.draw_losses", lambda history, path: path.write_bytes(b""))
         patch.setattr("plainnet.runs.train_run._report", lambda *_: None)
         train_run(folder / "people.csv", "rich", folder / "whole", settings=SETTINGS)
-        watch = after(60, lambda: shutil.copytree(folder / "a.checkpoint", folder / "killed.checkpoint"))
+        watch = after(12, lambda: shutil.copytree(folder / "a.checkpoint", folder / "killed.checkpoint"))
         train_run(
             folder / "people.csv", "rich", folder / "a", settings=SETTINGS, checkpoint_every=0.01, on_epochs=watch
         )
@@ -100,7 +100,7 @@ def test_a_killed_training_goes_on_to_the_same_model(folder, killed) -> None:
 
 
 def test_a_stopped_training_keeps_the_best_and_goes_on(folder, tmp_path) -> None:
-    stop = after(60, lambda: signal.raise_signal(signal.SIGINT))
+    stop = after(12, lambda: signal.raise_signal(signal.SIGINT))
     source, out = folder / "people.csv", tmp_path / "run"
     run = train_run(source, "rich", out, settings=SETTINGS, checkpoint_every=5, on_epochs=stop)
     assert run.facts["training"]["stopped_by"] == "interrupt"
@@ -141,7 +141,7 @@ def test_a_clock_that_jumps_changes_nothing(folder, tmp_path, monkeypatch) -> No
     dice = random.Random(0)  # noqa: S311 - no secret
     monkeypatch.setattr(time, "time", lambda: dice.uniform(-1e9, 1e10))
     written = []
-    watch = after(60, lambda: written.extend((tmp_path / "run.checkpoint").glob("checkpoint-*")))
+    watch = after(24, lambda: written.extend((tmp_path / "run.checkpoint").glob("checkpoint-*")))
     train_run(
         folder / "people.csv", "rich", tmp_path / "run", settings=SETTINGS, checkpoint_every=0.01, on_epochs=watch
     )
