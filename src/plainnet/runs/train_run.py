@@ -25,6 +25,7 @@ from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.task import choose_task
 from plainnet.tables.databases import without_password
+from plainnet.tables.folders import expand, is_pattern
 from plainnet.tables.read import read_table
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
@@ -337,17 +338,20 @@ def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
 
 
 def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
-    """SHA-256 of the file, or of the table as CSV where it comes from a database."""
+    """SHA-256 of the file or files, or of the table as CSV where it comes from a database."""
     digest = hashlib.sha256()
-    if Path(source).is_file():
-        with Path(source).open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
+    if Path(source).is_file() or is_pattern(str(source)):
+        for path in [Path(source)] if Path(source).is_file() else expand(str(source)):
+            with path.open("rb") as file:
+                while chunk := file.read(2**20):
+                    digest.update(chunk)
     else:
         digest.update(table.write_csv().encode())
     return digest.hexdigest()
 
 
 def _stem(source: str | Path) -> str:
+    if is_pattern(str(source)) and not Path(source).is_dir():
+        source = Path(source).parent.resolve()  # the folder that the pattern looks in
     name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
     return name.partition(".")[0] or "run"
