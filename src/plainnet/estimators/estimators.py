@@ -24,6 +24,7 @@ from plainnet.estimators.inputs import aligned, encode_few
 from plainnet.estimators.monotone import activation_of, monotone_of
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.estimators.reading import table_and_y, table_of, training_rows
+from plainnet.estimators.streamed import fit_scan, scan_of
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
 from plainnet.packs.voting import join_histories, predict_members, vote_of
@@ -112,8 +113,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Learn the columns of a table, build a network for them, and train it.
 
         Args:
-            X: N rows: a pandas, polars or pyarrow data frame, a dict of columns, a NumPy array, or the path of a file.
-                Missing cells are fine.
+            X: N rows: a pandas, polars or pyarrow data frame, a dict of columns, a NumPy array, the path of a file or a folder,
+                or what ``scan_table`` gives. Missing cells are fine.
             y: the targets (N,), or the name of the column of X that holds them. Rows of X without a target are then
                 left out with a DataWarning.
             sample_weight: (N,) weight of each row of X, not negative, also of those left out.
@@ -127,6 +128,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             TableError, SettingError, ValueError: the table or a setting cannot be used; the message says why.
         """
         check_options(self)
+        if (scan := scan_of(X)) is not None:
+            return fit_scan(self, scan, y, sample_weight, validation, on_epochs)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
