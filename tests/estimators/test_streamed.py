@@ -8,7 +8,9 @@ from sklearn.metrics import roc_auc_score
 import plainnet
 from plainnet import NetClassifier, NetRegressor, scan_table
 from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.estimators.predictions import prediction_frame, write_predictions
 from plainnet.tables import scan as scan_module
+from plainnet.tables.write import write_pieces
 
 LIMITS = {"piece_rows": 300, "sample_rows": 1500, "shard_bytes": 20_000, "held_out_rows": 500}
 
@@ -148,3 +150,40 @@ def test_what_does_not_go_with_a_scan_is_said(folder):
         NetClassifier().fit(scan, "left", np.ones(4000))
     with pytest.raises(TableError, match="too many different values for classes"):
         NetClassifier().fit(scan_table(folder, most_levels=1), "left")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow", ".jsonl", ".tsv"])
+def test_predictions_are_the_same_chunked_or_whole(folder, streamed, tmp_path, suffix):
+    whole = prediction_frame(streamed, plainnet.read_table(folder), with_input=suffix == ".parquet")
+    out = tmp_path / f"p{suffix}"
+    assert write_predictions(streamed, scan_table(folder, piece_rows=150), out, with_input=suffix == ".parquet") == 4000
+    written = plainnet.read_table(out)
+    assert written.columns == whole.columns
+    assert written["prediction"].to_list() == whole["prediction"].to_list()
+    assert np.allclose(written["probability yes"], whole["probability yes"], rtol=0, atol=1e-7)
+
+
+def test_one_warning_tells_of_unknown_cells_in_many_pieces(streamed, tmp_path):
+    made(500).with_columns(town=pl.lit("Rome")).write_parquet(tmp_path / "new.parquet")
+    with pytest.warns(DataWarning, match=r"100 in 'town'; .*; 5 pieces have such cells") as said:
+        write_predictions(streamed, scan_table(tmp_path / "new.parquet", piece_rows=100), tmp_path / "p.csv")
+    assert len(said) == 1
+
+
+def test_what_goes_wrong_in_a_later_piece_leaves_no_file(folder, streamed, tmp_path):
+    table = made(400)
+    table.write_parquet(tmp_path / "new.parquet")
+    scan = scan_table(tmp_path / "new.parquet", piece_rows=100)
+
+    with pytest.raises(TableError, match="no folder"):
+        write_predictions(streamed, scan, tmp_path / "nowhere" / "p.csv")
+    with pytest.raises(TableError, match=r"p\.xlsx: a table that is read piece by piece is written as \.csv"):
+        write_predictions(streamed, scan, tmp_path / "p.xlsx")
+
+    def broken():
+        yield pl.DataFrame({"a": [1]})
+        raise TableError("the second piece is damaged")
+
+    with pytest.raises(TableError, match="the second piece is damaged"):
+        write_pieces(broken(), tmp_path / "p.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "fit_scan", "scan_of"]
 
-#: Bytes, at 8 a cell, above which Parquet files that are named by a folder or a pattern are streamed.
+#: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
 
 #: Share of the rows that are held out, where that is fewer than ``ScanSettings.held_out_rows``.
@@ -45,11 +45,18 @@ Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
 
 
-def scan_of(X: Any) -> Scan | None:
-    """Return the table as a scan where it is one, or is a folder or pattern of Parquet files too large to be read at once."""
+def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
+    """Return the table as a scan where it is one, or is named by Parquet files that are too large to be read at once.
+
+    Args:
+        X: what a user calls a table.
+        stream: read it piece by piece, however large it is.
+    """
     if isinstance(X, Scan):
         return X
-    if not is_path(X) or not is_pattern(os.fspath(X)):
+    if stream:
+        return scan_table(X)
+    if not is_path(X) or not (os.fspath(X).lower().endswith(".parquet") or is_pattern(os.fspath(X))):
         return None
     try:
         scan = scan_table(X)
