@@ -32,6 +32,14 @@ def test_the_python_of_the_page_on_explanations_runs(tmp_path, monkeypatch) -> N
     assert names["roc"].roc_auc > 0.8
 
 
+def test_the_python_of_the_page_on_large_tables_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "large_tables.md").read_text(), re.DOTALL):
+        exec(compile(block, "large_tables.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["classifier"].schema_.n_rows == 3000
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):

@@ -142,7 +142,7 @@ class ScanSettings:
         most_levels: different values of a text column that are counted exactly; one that has more is judged by the sample.
         shard_bytes: of encoded rows that are trained on at once. Two such shards are in memory: one is trained on, one is read.
         held_out_rows: rows at most that no member trains on, to find the best epochs and the vote: 100 000 give an accuracy to 0.3 %.
-        score_rows: rows at most that a run is scored on.
+        score_rows: of each part, rows at most that a run is scored on: 200 000 give an accuracy to 0.2 %.
 
     Raises:
         SettingError: a value is below 1.
@@ -153,7 +153,7 @@ class ScanSettings:
     most_levels: int = 10_000
     shard_bytes: int = 128 * 2**20
     held_out_rows: int = 100_000
-    score_rows: int = 500_000
+    score_rows: int = 200_000
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -31,6 +31,8 @@ plainnet train churn.csv --target Churn --folds 5       cross-validation
 
 plainnet train flats.csv --target rent --increasing rooms --decreasing distance      rent never falls with rooms
 
+plainnet train 'sales/*.parquet' --target returned --stream      more rows than memory
+
 plainnet train sqlite:///shop.db --query orders --target returned
 
 plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
@@ -40,7 +42,8 @@ def train(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, sqlite:///FILE or postgresql://…; without one, the bundled Adult table.",
+            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
+            "without one, the bundled Adult table.",
             show_default=False,
         ),
     ] = None,
@@ -137,6 +140,13 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")
     ] = 0,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
+        ),
+    ] = False,
     tracker: Annotated[
         str | None,
         typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
@@ -185,7 +195,7 @@ def train(
     }
     run = train_run(
         table, target, out, query=query, task=task, test_share=test, folds=folds, group=group, time=time, kinds=kinds, seed=seed,
-        overwrite=overwrite, progress=True, settings=settings,
+        overwrite=overwrite, progress=True, settings=settings, stream=stream,
     )  # fmt: skip
     training = run.facts["training"]
     if as_json:

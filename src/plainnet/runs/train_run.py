@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,16 +17,18 @@ import polars as pl
 from plainnet.errors import DataWarning, PlainnetWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.estimators.streamed import scan_of
 from plainnet.evaluation.evaluation import baseline_of, evaluate, score
 from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
 from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
-from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
+from plainnet.runs.runs import FORMAT, Run, check_free, write_run
+from plainnet.runs.sources import default_folder, fingerprint, table_facts
+from plainnet.runs.streamed import check_streamed, first_targets, sampled_parts, split_scan
 from plainnet.runs.task import choose_task
-from plainnet.tables.databases import without_password
-from plainnet.tables.folders import expand, is_pattern
 from plainnet.tables.read import read_table
+from plainnet.tables.scan import Scan
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
 from plainnet.versions import versions
@@ -53,6 +55,7 @@ def train_run(
     overwrite: bool = False,
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
+    stream: bool = False,
     on_epochs: Watch | None = None,
 ) -> Run:
     """Train on a table and write the run folder.
@@ -73,6 +76,7 @@ def train_run(
         overwrite: replace a run folder that is already there.
         progress: show a progress bar.
         settings: further arguments of NetClassifier or NetRegressor.
+        stream: read the table piece by piece, however large it is; Parquet files of more than 2 GiB always are.
         on_epochs: looks on while the networks are trained, as on_epochs(estimator, member, network, epochs): on the member's own thread,
             some 25 times a second. True ends the training, and the best so far is kept. The folds are not watched.
 
@@ -86,6 +90,14 @@ def train_run(
         check_free(out, overwrite=overwrite)  # now, rather than after the training
     test_share = _check_parts(seed, test_share, folds, time)
     started = perf_counter()
+    scan = None if query is not None and not stream else scan_of(source, stream=stream)
+    if scan is not None:
+        check_streamed({"query": query, "folds": folds, "group": group, "time": time})
+        work, estimator = _train_on_scan(
+            scan, target, task, test_share, kinds, seed, settings, on_epochs, progress=progress
+        )
+        facts = _facts(work, estimator, None, started)
+        return keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
     work = read_work(
         source, target, query=query, task=task, test_share=test_share, group=group, time=time, kinds=kinds, seed=seed
     )
@@ -156,7 +168,7 @@ def read_work(
     by_seed = "seed, stratified" if task == "classes" else "seed"
     split_by = f"group {group}" if group else f"time {time}" if time else by_seed
     facts = {
-        "table": _table_facts(source, query, whole),
+        "table": table_facts(source, query, whole),
         "target": target,
         "task": task,
         "task_reason": why,
@@ -184,6 +196,13 @@ def train_on(
     estimator_class = NetClassifier if work.task == "classes" else NetRegressor
     estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
     threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs)
+    return estimator, _facts(work, estimator, threshold, started)
+
+
+def _facts(
+    work: Work, estimator: NetClassifier | NetRegressor, threshold: float | None, started: float
+) -> dict[str, Any]:
+    """Score a fitted estimator on the rows of its table; return run.json."""
     y_train = work.y[work.parts["train"]]
     baseline = baseline_of(estimator, y_train)
     scores = _scores(estimator, work.table, work.y, baseline, work.scored, threshold)
@@ -191,7 +210,7 @@ def train_on(
         known, y_known = known_rows(estimator.out_of_fold_, y_train)
         found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
         scores = {"train": scores["train"], "out of fold": found, **scores}
-    return estimator, {
+    return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **work.facts,
@@ -207,6 +226,46 @@ def train_on(
     }
 
 
+def _train_on_scan(
+    scan: Scan,
+    target: str,
+    task: str | None,
+    test_share: float,
+    kinds: Mapping[str, str] | None,
+    seed: int,
+    settings: Mapping[str, Any] | None,
+    on_epochs: Watch | None,
+    *,
+    progress: bool,
+) -> tuple[Work, NetClassifier | NetRegressor]:
+    """Train on a table that is read piece by piece; the work has a sample of its rows."""
+    parts = split_scan(scan, target, test_share, seed)
+    task, why = choose_task(first_targets(scan, target), task)
+    kinds = dict(sorted((kinds or {}).items()))
+    _check_columns(pl.DataFrame(schema=dict(scan.types)), target, (), kinds)
+    estimator_class = NetClassifier if task == "classes" else NetRegressor
+    estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
+    estimator.fit(parts["train"], target, on_epochs=None if on_epochs is None else partial(on_epochs, estimator))
+    sample = sampled_parts(parts, target, seed)
+    scored = of_known_classes(sample.parts, sample.y) if task == "classes" else sample.parts
+    facts = {
+        "table": {
+            **table_facts(scan.source, None, sample.table),
+            "rows": sum(scan.heights),
+            "columns": len(scan.types),
+        },
+        "target": target,
+        "task": task,
+        "task_reason": why,
+        "seed": seed,
+        "test_share": test_share,
+        "split": {"by": "seed, a hash of each row's number", "train": 0, "validation": 0, "test": 0, **sample.rows},
+        "not_scored": {part: len(sample.parts[part]) - len(scored[part]) for part in sample.parts},
+        "streamed": True,
+    }
+    return Work(sample.table, sample.y, task, kinds, sample.parts, scored, seed, facts), estimator
+
+
 def keep_run(
     path: Path,
     work: Work,
@@ -219,11 +278,6 @@ def keep_run(
     run = write_run(path, estimator, facts, overwrite=overwrite)
     _report(run, estimator, work.table, work.y, work.scored)
     return run
-
-
-def default_folder(source: str | Path) -> Path:
-    """Return the first of runs/NAME-1, runs/NAME-2, … that is not there yet, NAME the table's."""
-    return free_name(Path("runs"), _stem(source))
 
 
 def _report(
@@ -293,16 +347,6 @@ def _scores(
     return scores
 
 
-def _table_facts(source: str | Path, query: str | None, table: pl.DataFrame) -> dict[str, Any]:
-    return {
-        "source": without_password(str(source)),
-        "query": query,
-        "rows": table.height,
-        "columns": table.width,
-        "sha256": fingerprint(source, table),
-    }
-
-
 def _add_folds(facts: dict[str, Any], crossed: CrossValidation) -> None:
     """Write what cross-validation found into run.json."""
     if crossed.folds:
@@ -335,23 +379,3 @@ def _training_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
         "engine": history.engine,
         "engine_reason": history.engine_reason,
     }
-
-
-def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
-    """SHA-256 of the file or files, or of the table as CSV where it comes from a database."""
-    digest = hashlib.sha256()
-    if Path(source).is_file() or is_pattern(str(source)):
-        for path in [Path(source)] if Path(source).is_file() else expand(str(source)):
-            with path.open("rb") as file:
-                while chunk := file.read(2**20):
-                    digest.update(chunk)
-    else:
-        digest.update(table.write_csv().encode())
-    return digest.hexdigest()
-
-
-def _stem(source: str | Path) -> str:
-    if is_pattern(str(source)) and not Path(source).is_dir():
-        source = Path(source).parent.resolve()  # the folder that the pattern looks in
-    name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
-    return name.partition(".")[0] or "run"
