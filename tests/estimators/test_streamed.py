@@ -187,3 +187,9 @@ def test_what_goes_wrong_in_a_later_piece_leaves_no_file(folder, streamed, tmp_p
     with pytest.raises(TableError, match="the second piece is damaged"):
         write_pieces(broken(), tmp_path / "p.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
+
+
+def test_a_scan_is_predicted_as_the_table_is(folder, streamed):
+    scan = scan_table(folder, piece_rows=150)
+    assert np.allclose(streamed.predict_proba(scan), streamed.predict_proba(plainnet.read_table(folder)), atol=1e-7)
+    assert len(streamed.predict(scan)) == 4000

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,13 +27,14 @@ from plainnet.tables.sketch import TargetTally, sketch
 from plainnet.tables.tables import rows_with_target, target_array
 from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
 from plainnet.tables.wording import did_you_mean
+from plainnet.training.progress import count_bar
 
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
     from plainnet.packs.packs import Pack
     from plainnet.training.many import OnEpochs
 
-__all__ = ["MOST_BYTES", "fit_scan", "scan_of"]
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
@@ -42,6 +44,7 @@ DEFAULT_SHARE = 1 / 6
 
 Rows = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
+Told = Callable[[], None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
 
 
@@ -65,6 +68,13 @@ def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
     return scan if scan.n_bytes > MOST_BYTES else None
 
 
+def asked_scan(X: Any, y: Any, sample_weight: Any, validation: Any) -> Scan | None:
+    """Return the table as a scan where ``fit`` is to read it so: unasked only where all arguments go with that."""
+    if isinstance(X, Scan):
+        return X
+    return scan_of(X) if isinstance(y, str) and sample_weight is None and validation is None else None
+
+
 def fit_scan(
     estimator: Estimator, scan: Scan, y: Any, sample_weight: Any, validation: Any, on_epochs: OnEpochs | None
 ) -> Estimator:
@@ -76,7 +86,9 @@ def fit_scan(
     """
     target = _check(scan, y, sample_weight, validation)
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
-    found = sketch(scan, target, kinds=estimator.kinds, salt=seed)
+    bar = partial(count_bar, scan.n_pieces, shown=estimator.verbose)
+    with bar("piece, to learn the columns") as done:
+        found = sketch(scan, target, kinds=estimator.kinds, salt=seed, told=done)
     tally = found.target
     if tally.without:
         message = f"{tally.without:,} rows without a value in {target!r} are left out"
@@ -93,10 +105,11 @@ def fit_scan(
     estimator.target_ = _learn_target(estimator, found.y, tally)
     share = estimator.validation_fraction
     share = (0.0 if settings.is_tiny else DEFAULT_SHARE) if share is None else share
-    share = min(share, scan.settings.held_out_rows / tally.rows)
     layout = Layout.of(estimator.schema_, estimator.target_.encode(estimator.check_y(found.y[:1])))
-    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer:
-        held = _write(estimator, scan, target, writer, seed, share)
+    shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
+    share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
+    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
+        held = _write(estimator, scan, target, writer, seed, share, done)
         pack = _train(estimator, writer.shards(), held, _weigher(estimator, tally), settings, seed, on_epochs)
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
@@ -179,19 +192,23 @@ def _train(
 
 
 def _write(
-    estimator: NetEstimator, scan: Scan, target: str, writer: ShardWriter, seed: int, held_share: float
+    estimator: NetEstimator, scan: Scan, target: str, writer: ShardWriter, seed: int, held_share: float, told: Told
 ) -> Rows | None:
     """Write the training rows; return the rows to hold out, None where there are none."""
     held = []
+    # Few at once: features of many levels take much more room than the cells.
+    n_rows = max(1, scan.settings.shard_bytes // (32 * writer.layout.n_features))
     for numbers, piece in scan.pieces():
         known = rows_with_target(piece, target)
-        x, _ = encode(estimator.schema_, piece.filter(known))
-        y = estimator.target_.encode(target_array(piece[target].filter(known)))
-        chance = row_shares(numbers[known], seed + 1)
-        is_held = chance < held_share
-        held.append((x[is_held], y[is_held]))
-        place = (chance[~is_held] - held_share) / (1 - held_share)
-        writer.add(x[~is_held], y[~is_held], place)
+        chances = row_shares(numbers[known], seed + 1)
+        for number, rows in enumerate(piece.filter(known).iter_slices(n_rows)):
+            x, _ = encode(estimator.schema_, rows)
+            y = estimator.target_.encode(target_array(rows[target]))
+            chance = chances[number * n_rows : number * n_rows + len(x)]
+            is_held = chance < held_share
+            held.append((x[is_held], y[is_held]))
+            writer.add(x[~is_held], y[~is_held], (chance[~is_held] - held_share) / (1 - held_share))
+        told()
     if not sum(len(x) for x, _ in held):
         return None
     return np.concatenate([x for x, _ in held]), np.concatenate([y for _, y in held])

@@ -25,7 +25,7 @@ from plainnet.tables.schema import Schema
 __all__ = ["Layout", "ShardWriter", "Shards", "writing"]
 
 #: Files that are open at once, at most.
-MOST_SHARDS = 256
+MOST_SHARDS = 512
 
 
 @dataclass(frozen=True)

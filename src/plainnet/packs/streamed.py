@@ -68,8 +68,10 @@ class Runner:
         return not self.stopped_by and not self.history.failure
 
     def learn(self, history: History, n_rows: int) -> None:
-        """Take note of a piece."""
+        """Take note of a piece, and let go of it."""
         self.history = history
+        for name in ("x", "y", "sample_weight"):
+            del self.trial.options[name]
         if len(history):
             self.pieces.append((n_rows, history.epochs[-1]))
 
@@ -198,19 +200,19 @@ def _run(
             for index in range(settings.epochs):
                 order = np.random.RandomState((runners[0].recipe.seed + index) % 2**32).permutation(n_shards).tolist()
                 with contextlib.closing(shards.in_turn(order)) as pieces:
-                    for place, (x, y) in enumerate(pieces):
-                        left = deadline - perf_counter()
-                        if left <= 0 and (index or place):
-                            return "time"
+                    for place in range(n_shards):
                         live = [runner for runner in runners if runner.is_running]
-                        if not live:
-                            return ""
+                        left = deadline - perf_counter()
+                        if not live or (left <= 0 and (index or place)):
+                            return "time" if live else ""
+                        x, y = next(pieces)
                         for runner in live:
                             _give(runner, x, y, weigh(y), data, index * n_shards + place, is_last=place == n_shards - 1)
                         limit = None if left == inf else max(left, 1e-3)
                         histories = run([runner.trial for runner in live], time_limit=limit)
                         for runner, history in zip(live, histories, strict=True):
                             runner.learn(history, len(x))
+                        del x, y  # so that no third shard is in memory while the next but one is read
                         cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
                         if cut:
                             return cut

@@ -61,6 +61,11 @@ class Scan:
         return round(sum(self.heights) * prod(high - low for _, low, high in self.cuts))
 
     @property
+    def n_pieces(self) -> int:
+        """Pieces in which all files are read."""
+        return sum(-(-height // self.settings.piece_rows) for height in self.heights)
+
+    @property
     def n_bytes(self) -> int:
         """What the table would take in memory, at 8 bytes a cell: a rough guess, as text takes more and flags less."""
         return 8 * len(self.types) * sum(self.heights)

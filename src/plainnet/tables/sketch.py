@@ -6,7 +6,7 @@ there are, how many cells are missing, the least and the largest number, and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +88,14 @@ class Sketch:
     sample_rows: int
 
 
-def sketch(scan: Scan, target: str, *, kinds: Mapping[str, str] | None = None, salt: int = 0) -> Sketch:
+def sketch(
+    scan: Scan,
+    target: str,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    salt: int = 0,
+    told: Callable[[], None] | None = None,
+) -> Sketch:
     """Pass over the rows once.
 
     Args:
@@ -96,6 +103,7 @@ def sketch(scan: Scan, target: str, *, kinds: Mapping[str, str] | None = None, s
         target: name of the column to predict.
         kinds: as for ``Schema.learn``.
         salt: of the sample's draw.
+        told: called after each piece.
 
     Raises:
         TableError: no row has a target, or as for ``Schema.learn`` and ``Scan.pieces``.
@@ -120,6 +128,8 @@ def sketch(scan: Scan, target: str, *, kinds: Mapping[str, str] | None = None, s
         drawn = row_shares(numbers[known], salt) < share
         if drawn.any():
             sampled.append(rows.filter(drawn))
+        if told is not None:
+            told()
     if not tallies:
         raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
     if found.rows == 0:
