@@ -96,3 +96,5 @@ def test_large_tables_are_streamed_unasked_and_others_are_not(folder, tmp_path, 
     assert "streamed" not in train_run(str(folder / "*.parquet"), "y", tmp_path / "a", settings=QUICK).facts
     monkeypatch.setattr("plainnet.estimators.streamed.MOST_BYTES", 1000)
     assert train_run(str(folder / "*.parquet"), "y", tmp_path / "b", settings=QUICK).facts["streamed"]
+    by_time = train_run(str(folder / "*.parquet"), "y", tmp_path / "c", time="x", settings=QUICK)
+    assert "streamed" not in by_time.facts  # needs all rows, and is asked for

@@ -90,9 +90,10 @@ def train_run(
         check_free(out, overwrite=overwrite)  # now, rather than after the training
     test_share = _check_parts(seed, test_share, folds, time)
     started = perf_counter()
-    scan = None if query is not None and not stream else scan_of(source, stream=stream)
-    if scan is not None:
-        check_streamed({"query": query, "folds": folds, "group": group, "time": time})
+    needs_all = {"query": query, "folds": folds, "group": group, "time": time}
+    is_whole = not stream and any(value is not None for value in needs_all.values())
+    if not is_whole and (scan := scan_of(source, stream=stream)) is not None:
+        check_streamed(needs_all)
         work, estimator = _train_on_scan(
             scan, target, task, test_share, kinds, seed, settings, on_epochs, progress=progress
         )
