@@ -11,7 +11,7 @@ NAMES = [
     "ColumnsChangedError", "DataWarning", "EarlyStopping", "Epoch", "GaussianLoss", "History", "LossDivergedError",
     "MissingExtraError", "ModelFileError", "NetClassifier", "NetRegressor", "PiecewiseLinearEncoding", "PlainnetError",
     "PlainnetWarning", "QuantileLoss", "RunError", "Scale", "Schema", "SettingError", "TableError", "TrainingError", "Trial",
-    "export_model", "load", "load_adult", "onnx_inputs", "read_table", "train", "train_many",
+    "export_model", "load", "load_adult", "onnx_inputs", "read_table", "scan_table", "train", "train_many",
 ]  # fmt: skip
 
 

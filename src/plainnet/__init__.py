@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from plainnet.samples.samples import load_adult
     from plainnet.settings import EarlyStopping
     from plainnet.tables.read import read_table
+    from plainnet.tables.scan import scan_table
     from plainnet.tables.schema import Schema
     from plainnet.training.history import History
     from plainnet.training.training import train
@@ -74,6 +75,7 @@ _HOMES = {
     "load_adult": "samples.samples",
     "onnx_inputs": "export.onnx_model",
     "read_table": "tables.read",
+    "scan_table": "tables.scan",
     "Trial": "training.many",
     "train": "training.training",
     "train_many": "training.many",
@@ -107,6 +109,7 @@ __all__ = [
     "load_adult",
     "onnx_inputs",
     "read_table",
+    "scan_table",
     "train",
     "train_many",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from plainnet.errors import SettingError
 
-__all__ = ["EarlyStopping", "FitSettings", "check_number"]
+__all__ = ["EarlyStopping", "FitSettings", "ScanSettings", "check_number"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +128,36 @@ class FitSettings:
             patience=patience or max(LEAST_PATIENCE, epochs // 3),
             is_tiny=is_tiny,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSettings:
+    """The dials of a table that is read piece by piece.
+
+    Attributes:
+        piece_rows: rows that are read at once, from 1: at 20 columns some 20 MB. Fewer make the reading slower.
+        sample_rows: rows, drawn evenly, from which kinds, quantiles and bins are learnt. By the inequality of Dvoretzky, Kiefer and
+            Wolfowitz (with Massart's constant, doi:10.1214/aop/1176990746) 200 000 rows put every quantile within 0.44 % of the
+            rows, with a probability of 99.9 %: a good quarter of one of 64 bins.
+        most_levels: different values of a text column that are counted exactly; one that has more is judged by the sample.
+        shard_bytes: of encoded rows that are trained on at once. Two such shards are in memory: one is trained on, one is read.
+        held_out_rows: rows at most that no member trains on, to find the best epochs and the vote: 100 000 give an accuracy to 0.3 %.
+        score_rows: of each part, rows at most that a run is scored on: 200 000 give an accuracy to 0.2 %.
+
+    Raises:
+        SettingError: a value is below 1.
+    """
+
+    piece_rows: int = 2**17
+    sample_rows: int = 200_000
+    most_levels: int = 10_000
+    shard_bytes: int = 128 * 2**20
+    held_out_rows: int = 100_000
+    score_rows: int = 200_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_number(name, value, whole=True, least=1, optional=False)
 
 
 @dataclass(frozen=True)

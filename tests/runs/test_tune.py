@@ -13,9 +13,10 @@ import plainnet
 from plainnet import MissingExtraError, RunError, SettingError, TableError
 from plainnet.runs import trials
 from plainnet.runs.runs import read_run
-from plainnet.runs.train_run import read_work, train_on, train_run
+from plainnet.runs.train_run import train_on, train_run
 from plainnet.runs.trials import Bench, Clock, settings_of, space
 from plainnet.runs.tune_run import tune_run
+from plainnet.runs.work import read_work
 from tests.helpers import people
 
 optuna = pytest.importorskip("optuna")

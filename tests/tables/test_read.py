@@ -311,8 +311,8 @@ def test_a_missing_file_names_the_nearest_one(put, tmp_path):
     ("name", "message"),
     [
         ("nowhere/t.csv", r"there is no folder .*nowhere \(looked from "),
-        ("*.csv", "patterns are not followed"),
-        (".", "is a folder. Name one file"),
+        ("*.csv", r"\*\.csv fits no file"),
+        (".", "is a folder without a table in it"),
         ("x" * 5000 + ".csv", "is not the name of a file: .*too long"),
     ],
 )

@@ -30,6 +30,10 @@ def predict(
     with_input: Annotated[
         bool, typer.Option("--with-input", help="Write the table's own columns before the predictions.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Read and write piece by piece, in little memory: Parquet; large tables always."),
+    ] = False,
 ) -> None:
     """Predict each row of a table: the class and the probability of every class, or the number.
 
@@ -38,30 +42,31 @@ def predict(
     plainnet predict runs/adult-1 people.csv
 
     plainnet predict runs/adult-1 people.parquet --with-input --out predictions.parquet
-    """
-    import polars as pl
 
-    from plainnet.errors import TableError
-    from plainnet.estimators.predictions import prediction_columns
+    plainnet predict runs/adult-1 'people/*.parquet' --stream --out predictions.parquet
+    """
+    from plainnet.errors import SettingError
+    from plainnet.estimators.predictions import predict_pieces, prediction_frame, write_predictions
+    from plainnet.estimators.streamed import scan_of
     from plainnet.runs.runs import read_model_of
     from plainnet.tables.read import read_table
-    from plainnet.tables.wording import listed
     from plainnet.tables.write import write_table
 
+    if stream and query is not None:
+        raise SettingError("--query is for databases, and --stream for Parquet files: leave one out.")
     estimator = read_model_of(run)
-    rows = read_table(table, query=query)
-    columns = prediction_columns(estimator, rows)
-    result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in columns.items()})
-    if with_input:
-        taken = [name for name in rows.columns if name in result.columns]
-        if taken:
-            raise TableError(
-                f"the table already has a column {listed(taken)}, where --with-input puts its predictions beside the table's own "
-                "columns: rename it, or leave out --with-input."
-            )
-        result = pl.concat([rows, result], how="horizontal")
-    if out is None:
-        typer.echo(result.write_csv(), nl=False)
+    scan = None if query is not None else scan_of(table, stream=stream)
+    if scan is not None and out is not None:
+        n_rows = write_predictions(estimator, scan, out, with_input=with_input)
+    elif scan is not None:
+        for number, piece in enumerate(predict_pieces(estimator, scan, with_input=with_input)):
+            typer.echo(piece.write_csv(include_header=number == 0), nl=False)
     else:
-        write_table(result, out)
-        typer.echo(f"{result.height:,} predictions written to {out}", err=True)
+        result = prediction_frame(estimator, read_table(table, query=query), with_input=with_input)
+        n_rows = result.height
+        if out is None:
+            typer.echo(result.write_csv(), nl=False)
+        else:
+            write_table(result, out)
+    if out is not None:
+        typer.echo(f"{n_rows:,} predictions written to {out}", err=True)

@@ -36,6 +36,8 @@ plainnet train houses.csv --target price --out runs/houses --checkpoint-every 30
 
 plainnet train --resume runs/houses                     after a crash: goes on, to the same model
 
+plainnet train 'sales/*.parquet' --target returned --stream      more rows than memory
+
 plainnet train sqlite:///shop.db --query orders --target returned
 
 plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
@@ -50,7 +52,8 @@ def train(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, sqlite:///FILE or postgresql://…; without one, the bundled Adult table.",
+            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
+            "without one, the bundled Adult table.",
             show_default=False,
         ),
     ] = None,
@@ -161,6 +164,13 @@ def train(
             show_default=False,
         ),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
+        ),
+    ] = False,
     tracker: Annotated[
         str | None,
         typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
@@ -217,7 +227,7 @@ def train(
     else:
         run = train_run(
             table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
-            kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every,
+            kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every, stream=stream,
         )  # fmt: skip
     training = run.facts["training"]
     if as_json:

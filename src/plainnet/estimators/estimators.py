@@ -24,6 +24,7 @@ from plainnet.estimators.inputs import aligned, encode_few
 from plainnet.estimators.monotone import activation_of, monotone_of
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.estimators.reading import table_and_y, table_of, training_rows
+from plainnet.estimators.streamed import asked_scan, fit_scan
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
 from plainnet.packs.voting import join_histories, predict_members, vote_of
@@ -31,6 +32,7 @@ from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
 from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.rows import RowEncoder
+from plainnet.tables.scan import Scan
 from plainnet.tables.schema import Schema
 from plainnet.tables.tables import merge_repeated_rows, take_target
 from plainnet.tables.target import CountTarget, NumberTarget, Target
@@ -113,8 +115,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Learn the columns of a table, build a network for them, and train it.
 
         Args:
-            X: N rows: a pandas, polars or pyarrow data frame, a dict of columns, a NumPy array, or the path of a file.
-                Missing cells are fine.
+            X: N rows: a pandas, polars or pyarrow data frame, a dict of columns, a NumPy array, the path of a file or a folder,
+                or what ``scan_table`` gives. Missing cells are fine.
             y: the targets (N,), or the name of the column of X that holds them. Rows of X without a target are then
                 left out with a DataWarning.
             sample_weight: (N,) weight of each row of X, not negative, also of those left out.
@@ -129,6 +131,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             TableError, SettingError, ValueError: the table or a setting cannot be used; the message says why.
         """
         check_options(self)
+        if (scan := asked_scan(X, y, sample_weight, validation)) is not None:
+            return fit_scan(self, scan, y, sample_weight, validation, on_epochs)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
@@ -329,6 +333,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the vote of the members, (N, outputs): probabilities, or standardised numbers."""
         if not hasattr(self, "members_"):
             check_is_fitted(self)  # which takes as long as a row's prediction, and says it well
+        if isinstance(X, Scan):
+            return np.concatenate([self._joint(piece) for _, piece in X.pieces()])
         found = encode_few(self._row_encoder, X, has_names=hasattr(self, "feature_names_in_"))
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         if unseen:

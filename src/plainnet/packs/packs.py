@@ -34,7 +34,7 @@ from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
-__all__ = ["Pack", "adamw", "fold_of_rows", "pass_over", "train_pack"]
+__all__ = ["CUTS", "Pack", "adamw", "bounded", "fold_of_rows", "pass_over", "train_all", "train_pack"]
 
 Array = npt.NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def train_pack(
         held_out.append(held)
         network = build(recipe)
         optimizer = optimize(network, recipe)
-        signs.enter_context(_bounded(optimizer, network, recipe))
+        signs.enter_context(bounded(optimizer, network, recipe))
         trials.append(_trial(network, optimizer, data, kept, held, settings, recipe))
     if checkpoints is not None:
         _begin(checkpoints, data, recipes, settings, trials, device)
@@ -179,6 +179,24 @@ def _begin(
         if tensor is not None:
             digest.update(np.ascontiguousarray(tensor).data)
     checkpoints.begin(digest.hexdigest())
+
+
+def train_all(
+    trials: Sequence[Trial],
+    loss: Loss,
+    device: str,
+    engine: Literal["auto", "fused"],
+    time_limit: float | None,
+    *,
+    progress: bool = False,
+    on_epochs: OnEpochs | None = None,
+) -> list[History]:
+    """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack``."""
+    if device == "cpu":
+        return train_many(
+            trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
+        )
+    return _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
 
 
 def _train_in_turn(
@@ -238,7 +256,7 @@ def pass_over(
         seed: of the shuffle.
         options: further ones of ``train``: device, engine, progress.
     """
-    with _bounded(optimizer, member.network, member.recipe):
+    with bounded(optimizer, member.network, member.recipe):
         history = train(
             member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1,
             batch_size=batch_size, sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
@@ -251,7 +269,7 @@ def pass_over(
 
 
 @contextlib.contextmanager
-def _bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe) -> Iterator[None]:
+def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe) -> Iterator[None]:
     """Have an optimizer keep the signs of a monotone network inside; a copy of an optimizer would not have the hook."""
     if recipe.monotone is None:
         yield

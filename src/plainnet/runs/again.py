@@ -17,7 +17,9 @@ from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import split_column
 from plainnet.runs.runs import Run
 from plainnet.runs.source import fingerprint
+from plainnet.runs.streamed import sampled_parts, split_scan
 from plainnet.tables.read import read_table
+from plainnet.tables.scan import scan_table
 from plainnet.tables.tables import take_target
 
 __all__ = ["OwnTable", "find_table", "report_again", "test_rows_of"]
@@ -58,6 +60,8 @@ def find_table(run: Run, source: str | None = None, query: str | None = None) ->
     share = facts.get("test_share")
     if share is None:
         raise RunError(f"{str(run.path / 'run.json')!r} does not say how many rows were held out: train again.")
+    if facts.get("streamed"):
+        return _find_sample(run, place, share, ask)
     try:
         whole = read_table(place, query=facts["table"].get("query") if query is None else query)
         found = fingerprint(place, whole)
@@ -75,6 +79,26 @@ def find_table(run: Run, source: str | None = None, query: str | None = None) ->
             warnings.simplefilter("ignore", DataWarning)  # said when the run was trained, and in its run.json
             parts = of_known_classes(parts, y)
     return OwnTable(whole, table, y, parts)
+
+
+def _find_sample(run: Run, place: str, share: float, ask: str) -> OwnTable:
+    """Find the sample of a table that was read piece by piece, as the run drew it."""
+    facts = run.facts
+    try:
+        scan = scan_table(place)
+        found = fingerprint(place, pl.DataFrame())
+    except (PlainnetError, OSError) as error:
+        raise RunError(f"the table of the run, {place!r}, cannot be read: {error} {ask}") from error
+    if found != facts["table"]["sha256"]:
+        raise RunError(f"the table {place!r} is not what the run was trained on: its SHA-256 is {found[:12]}… {ask}")
+    sample = sampled_parts(split_scan(scan, run.target, share, facts["seed"]), run.target, facts["seed"])
+    parts = sample.parts
+    if facts["task"] == "classes":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            parts = of_known_classes(parts, sample.y)
+    whole = sample.table.with_columns(pl.Series(run.target, sample.y.tolist()))
+    return OwnTable(whole, sample.table, sample.y, parts)
 
 
 def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:

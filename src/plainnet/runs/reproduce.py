@@ -101,7 +101,7 @@ def _arguments(
         value = changed[name]
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         options += _option(f"--{name.replace('_', '-')}", text)
-    options += ["--seed", str(facts["seed"])]
+    options += ["--seed", str(facts["seed"])] + ["--stream"] * bool(facts.get("streamed"))
     if source == str(ADULT_PATH):
         return ["plainnet", "train", *options]
     return (
@@ -125,6 +125,7 @@ def _python(facts: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping
         "kinds": dict(kinds) or None,
         "seed": facts["seed"],
         "settings": dict(changed) or None,
+        "stream": facts.get("streamed"),
     }
     given = "".join(f",\n    {name}={value!r}" for name, value in arguments.items() if value is not None)
     return (

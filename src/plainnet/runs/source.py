@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from plainnet.files import sha256_of
+from plainnet.tables.folders import expand, is_pattern
 
 __all__ = ["Stamp", "fingerprint", "since", "stamp"]
 
@@ -38,7 +39,9 @@ def since(source: str | Path, before: Stamp, sha256: str) -> str:
 
 
 def fingerprint(source: str | Path, table: pl.DataFrame) -> str:
-    """SHA-256 of the file, or of the table as CSV where it comes from a database."""
+    """SHA-256 of the file, of the SHA-256s of several, or of the table as CSV where it comes from a database."""
     if Path(source).is_file():
         return sha256_of(source)
+    if is_pattern(str(source)):
+        return hashlib.sha256("".join(map(sha256_of, expand(str(source)))).encode()).hexdigest()
     return hashlib.sha256(table.write_csv().encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -13,30 +12,27 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import DataWarning, PlainnetError, PlainnetWarning, RunError, SettingError, TableError
+from plainnet.errors import DataWarning, PlainnetError, PlainnetWarning, RunError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.estimators.streamed import scan_of
 from plainnet.evaluation.evaluation import baseline_of, score
-from plainnet.runs.facts import add_folds, scores_of, table_facts, training_facts
+from plainnet.runs.facts import add_folds, scores_of, training_facts
 from plainnet.runs.folds import cross_validate, deal_folds
-from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows, of_known_classes, split_parts
+from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.resume import beginning, check_unlocked, going_on
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.source import since, stamp
-from plainnet.runs.task import choose_task
+from plainnet.runs.streamed import check_streamed, work_of_scan
+from plainnet.runs.work import Work, check_parts, read_work
 from plainnet.tables.databases import without_password
-from plainnet.tables.read import read_table
-from plainnet.tables.tables import take_target
-from plainnet.tables.wording import did_you_mean
+from plainnet.tables.folders import is_pattern
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.versions import versions
 
-__all__ = ["Work", "default_folder", "keep_run", "read_work", "resume_run", "train_on", "train_run"]
-
-#: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
-MOST_SEED = 2**32 - 1
+__all__ = ["default_folder", "keep_run", "resume_run", "train_on", "train_run"]
 
 
 def train_run(
@@ -55,6 +51,7 @@ def train_run(
     overwrite: bool = False,
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
+    stream: bool = False,
     on_epochs: Watch | None = None,
     checkpoint_every: float | None = None,
 ) -> Run:
@@ -76,6 +73,7 @@ def train_run(
         overwrite: replace a run folder that is already there.
         progress: show a progress bar.
         settings: further arguments of NetClassifier or NetRegressor.
+        stream: read the table piece by piece, however large it is; Parquet files of more than 2 GiB always are.
         on_epochs: looks on while the networks are trained, as on_epochs(estimator, member, network, epochs): on the member's own thread,
             some 25 times a second. True ends the training, and the best so far is kept. The folds are not watched.
         checkpoint_every: seconds between two checkpoints in the folder OUT.checkpoint, from which ``resume_run`` goes on after a crash; it
@@ -89,7 +87,18 @@ def train_run(
     """
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
-    test_share = _check_parts(seed, test_share, folds, time)
+    test_share = check_parts(seed, test_share, folds, time)
+    needs_all = {"query": query, "folds": folds, "group": group, "time": time, "checkpoint-every": checkpoint_every}
+    is_whole = not stream and any(value is not None for value in needs_all.values())
+    if not is_whole and (scan := scan_of(source, stream=stream)) is not None:
+        check_streamed(needs_all)
+        check_unlocked(out)
+        started = perf_counter()
+        work, estimator = work_of_scan(
+            scan, target, task, test_share, kinds, seed, settings, on_epochs, progress=progress
+        )
+        facts = run_facts(work, estimator, None, started)
+        return keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
     reading = {
         "query": query, "task": task, "test_share": test_share, "group": group, "time": time, "kinds": dict(kinds or {}), "seed": seed,
     }  # fmt: skip
@@ -197,75 +206,6 @@ def _read_again(source: str | Path, target: str, out: Path | None, reading: Mapp
     return work
 
 
-@dataclass(frozen=True)
-class Work:
-    """A table that was read and split: what a training begins with.
-
-    Attributes:
-        table: N rows, without the target.
-        y: (N,) the target.
-        task: 'classes' or 'numbers'.
-        kinds: kinds of columns that are known.
-        parts: the rows of each part that has any: 'train', 'validation', 'test'.
-        scored: the same without held-out rows of classes that no training row has.
-        seed: of the splits, the weights and the shuffle.
-        facts: what run.json says of all this.
-    """
-
-    table: pl.DataFrame
-    y: npt.NDArray[Any]
-    task: str
-    kinds: Mapping[str, str]
-    parts: Mapping[str, Rows]
-    scored: Mapping[str, Rows]
-    seed: int
-    facts: Mapping[str, Any]
-
-    def of(self, part: str) -> tuple[pl.DataFrame, npt.NDArray[Any]]:
-        """Return the rows and targets of a part, as scored."""
-        return self.table[self.scored[part]], self.y[self.scored[part]]
-
-
-def read_work(
-    source: str | Path,
-    target: str,
-    *,
-    query: str | None = None,
-    task: str | None = None,
-    test_share: float = 0.2,
-    group: str | None = None,
-    time: str | None = None,
-    kinds: Mapping[str, str] | None = None,
-    seed: int = 0,
-) -> Work:
-    """Read a table and split its rows; arguments and errors are those of ``train_run``."""
-    _check_parts(seed, test_share, None, time)
-    whole = read_table(source, query=query)
-    table, y, n_without = take_target(whole, target)
-    if n_without:
-        warnings.warn(f"{n_without:,} rows without a value in {target!r} are left out", DataWarning, stacklevel=3)
-    task, why = choose_task(y, task)
-    kinds = dict(sorted((kinds or {}).items()))  # the order is in the model file, and says nothing
-    _check_columns(table, target, (group, time), kinds)
-    if group is not None:
-        kinds.setdefault(group, "ignored")
-    parts = split_parts(table, y, task, test_share=test_share, group=group, time=time, seed=seed)
-    scored = of_known_classes(parts, y) if task == "classes" else parts
-    by_seed = "seed, stratified" if task == "classes" else "seed"
-    split_by = f"group {group}" if group else f"time {time}" if time else by_seed
-    facts = {
-        "table": table_facts(source, query, whole),
-        "target": target,
-        "task": task,
-        "task_reason": why,
-        "seed": seed,
-        "test_share": test_share,
-        "split": {"by": split_by, **{part: len(parts.get(part, ())) for part in ("train", "validation", "test")}},
-        "not_scored": {part: len(parts[part]) - len(scored[part]) for part in parts},
-    }
-    return Work(table, y, task, kinds, parts, scored, seed, facts)
-
-
 def train_on(
     work: Work,
     settings: Mapping[str, Any] | None = None,
@@ -283,6 +223,13 @@ def train_on(
     estimator_class = NetClassifier if work.task == "classes" else NetRegressor
     estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
     threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs, checkpoints)
+    return estimator, run_facts(work, estimator, threshold, started)
+
+
+def run_facts(
+    work: Work, estimator: NetClassifier | NetRegressor, threshold: float | None, started: float
+) -> dict[str, Any]:
+    """Score a fitted estimator on the rows of its table; return run.json."""
     y_train = work.y[work.parts["train"]]
     baseline = baseline_of(estimator, y_train)
     scores = scores_of(estimator, work.table, work.y, baseline, work.scored, threshold)
@@ -290,7 +237,7 @@ def train_on(
         known, y_known = known_rows(estimator.out_of_fold_, y_train)
         found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
         scores = {"train": scores["train"], "out of fold": found, **scores}
-    return estimator, {
+    return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **work.facts,
@@ -340,39 +287,8 @@ def _report(
         warnings.warn(message, PlainnetWarning, stacklevel=3)
 
 
-def _check_parts(seed: int, test_share: float | None, folds: int | None, time: str | None) -> float:
-    """Check what splits the rows; return the share of test rows."""
-    if not 0 <= seed < MOST_SEED:
-        raise SettingError(f"the seed is a whole number from 0 to {MOST_SEED - 1}, not {seed}.")
-    if test_share is not None and test_share != 0 and not 0 < test_share < 1:
-        raise SettingError(f"the share of test rows is at least 0 and below 1, not {test_share}.")
-    if folds is None:
-        return 0.2 if test_share is None else test_share
-    if time is not None:
-        raise SettingError(
-            "folds deal the rows at random or by group, and a split by time keeps their order: leave out --folds, or --time."
-        )
-    if test_share:
-        raise SettingError(
-            "with folds each row is in a test once, and no further rows are held out: leave out --test, or --folds."
-        )
-    return 0.0
-
-
-def _check_columns(
-    table: pl.DataFrame, target: str, split_by: tuple[str | None, ...], kinds: Mapping[str, str]
-) -> None:
-    """Check the columns to split by, use or leave out."""
-    for name in (*split_by, *kinds):
-        if name == target:
-            raise SettingError(
-                f"{name!r} is the target: it is predicted, and cannot be a column to split by, use or leave out."
-            )
-    for name in split_by:
-        if name is not None and name not in table.columns:
-            raise TableError(f"the table has no column {name!r} to split by{did_you_mean(name, table.columns)}.")
-
-
 def _stem(source: str | Path) -> str:
+    if is_pattern(str(source)) and not Path(source).is_dir():
+        source = Path(source).parent.resolve()  # the folder that the pattern looks in
     name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
     return name.partition(".")[0] or "run"

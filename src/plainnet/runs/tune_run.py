@@ -18,8 +18,9 @@ from plainnet.estimators.monotone import activation_of
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.shape import Shape
 from plainnet.runs.runs import Run, check_free
-from plainnet.runs.train_run import Work, default_folder, keep_run, read_work, train_on
+from plainnet.runs.train_run import default_folder, keep_run, train_on
 from plainnet.runs.trials import Bench, Clock, search, settings_of, space
+from plainnet.runs.work import Work, read_work
 from plainnet.settings import TINY_ROWS
 from plainnet.storage.storage import plain
 from plainnet.tables.encode import encode, feature_names, position_bins

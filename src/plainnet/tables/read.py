@@ -20,6 +20,7 @@ import polars as pl
 from plainnet.errors import MissingExtraError, TableError
 from plainnet.tables.cells import as_dates, find_types
 from plainnet.tables.databases import read_postgres, read_sqlite, without_password
+from plainnet.tables.folders import expand, is_pattern, joined
 from plainnet.tables.frames import frame_of, frame_of_rows, plain_types
 from plainnet.tables.text import decode, read_text, unique_names
 from plainnet.tables.unpack import COMPRESSED, too_large, unpacked
@@ -49,8 +50,9 @@ def read_table(source: Any, *, query: str | None = None, limit_bytes: int = 16 *
 
     Args:
         source: a path (CSV, TSV, TXT, JSON, JSON lines, each also .gz .zst .bz2 .xz; Parquet, Arrow, Excel, SQLite), a
-            URL (``sqlite:///file.db``, ``postgresql://…``), a data frame of any library, a dict of columns, a list of
-            dicts (rows), a NumPy array or torch tensor with two dimensions.
+            URL (``sqlite:///file.db``, ``postgresql://…``), a folder or a pattern (``data/*.parquet``) of files with the same
+            columns, a data frame of any library, a dict of columns, a list of dicts (rows), a NumPy array or torch tensor
+            with two dimensions.
         query: for databases: a SELECT or the name of a table. None reads the only table.
         limit_bytes: how large a compressed file may become when it is unpacked, in bytes.
 
@@ -64,6 +66,9 @@ def read_table(source: Any, *, query: str | None = None, limit_bytes: int = 16 *
     >>> read_table({"age": [31, None], "city": ["Ulm", "Bonn"]}).rows()
     [(31, 'Ulm'), (None, 'Bonn')]
     """
+    if is_path(source) and query is None and is_pattern(os.fspath(source)):
+        files = expand(os.fspath(source))
+        return joined([read_table(file, limit_bytes=limit_bytes) for file in files], files)
     if is_path(source):
         frame = _read_path(os.fspath(source), query, limit_bytes)
         if frame.width and frame.is_empty():
@@ -134,7 +139,7 @@ def _existing(source: str) -> Path:
         if path.is_file():
             return path
         if path.is_dir():
-            raise TableError(f"{path} is a folder. Name one file in it; several are not read at once.")
+            raise TableError(f"{path} is a folder, and holds no database. Name one file in it.")
         if path.exists():
             raise TableError(f"{path} is not a regular file. Save the table as a file first.")
         if path.is_symlink():
@@ -146,8 +151,6 @@ def _existing(source: str) -> Path:
         raise TableError(f"{source} cannot be read: no permission to enter {Path(source).parent}.") from error
     except (OSError, RuntimeError) as error:  # a name that is too long, a home folder that is unknown
         raise TableError(f"{source[:200]} is not the name of a file: {error}.") from error
-    if any(mark in path.name for mark in "*?["):
-        raise TableError(f"{path}: patterns are not followed. Pass one file, or read them one by one and join them.")
     if not path.parent.is_dir():
         raise TableError(f"{path} does not exist: there is no folder {path.parent} (looked from {Path.cwd()}).")
     raise TableError(f"{path} does not exist{near or f' (looked in {path.parent.resolve()})'}.")

@@ -20,7 +20,7 @@ from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
 from plainnet.tables.kinds import KINDS, decide_kind, number_strings
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["Column", "Schema", "Spread"]
+__all__ = ["Column", "Schema", "Spread", "learn_column", "learn_levels"]
 
 #: One-hot columns of one category at most: beyond it, rare levels cost more weights than their rows can teach.
 MOST_LEVELS = 100
@@ -163,7 +163,7 @@ class Schema:
                 raise SettingError(
                     f"column {name!r} cannot be {kind!r}: choose number, category, flag, date or ignored."
                 )
-        columns = tuple(_learn(table[name], kinds.get(name), weight) for name in table.columns)
+        columns = tuple(learn_column(table[name], kinds.get(name), weight) for name in table.columns)
         if not any(column.is_used for column in columns):
             reasons = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
             raise TableError(
@@ -191,15 +191,15 @@ class Schema:
         return cls(tuple(Column.from_json(column) for column in content["columns"]), int(content["n_rows"]))
 
 
-def _learn(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.float64] | None) -> Column:
-    """Learn one column."""
+def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.float64] | None = None) -> Column:
+    """Learn one column, of the kind that is wanted; None: found out."""
     kind, why = decide_kind(series) if wanted is None else (wanted, "chosen by the user")
     is_missing = series.is_null().to_numpy()
     column = Column(series.name, kind, why, str(series.dtype), missing=_count(is_missing, weight))
     if kind == "number":
         return _learn_number(column, series, weight)
     if kind in ("category", "flag"):
-        return _learn_levels(column, series, weight)
+        return learn_levels(column, series, weight)
     if kind == "date":
         return _learn_date(column, series, weight)
     return column
@@ -215,7 +215,8 @@ def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
     return replace(column, spread=spread, missing=_count(~known, weight))
 
 
-def _learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+    """Choose the levels of a category or flag, by the rows, or the weight, of each."""
     levels = level_strings(series)
     rows = pl.DataFrame({"level": levels, "rows": np.ones(len(levels)) if weight is None else weight})
     counts = (

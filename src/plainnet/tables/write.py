@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedWriter
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from plainnet.errors import MissingExtraError, TableError
 from plainnet.files import replacing
 
-__all__ = ["write_table"]
+__all__ = ["write_pieces", "write_table"]
 
 Compression = Literal["uncompressed", "gzip", "zstd"]
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
+
+#: Formats to which rows can be added.
+PIECEWISE = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
 
 
 def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -46,6 +50,62 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
         raise MissingExtraError("xlsxwriter", "excel", "Writing Excel files") from error
     except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TableError(f"{target} cannot be written: {error}.{_nested_hint(frame)}") from error
+
+
+def write_pieces(pieces: Iterator[pl.DataFrame], path: str | os.PathLike[str]) -> int:
+    """Write frames of the same columns below each other, holding few of them at once; a file of that name is replaced.
+
+    Args:
+        pieces: at least one.
+        path: .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .arrow, .feather or .ipc.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        TableError: another suffix, a folder that is missing, or columns that the format cannot hold.
+        RunError: the folder is closed, or the disk is full.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in PIECEWISE:
+        raise TableError(
+            f"{target.name}: a table that is read piece by piece is written as {' '.join(PIECEWISE)}. Name one of these."
+        )
+    if not target.parent.is_dir():
+        raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
+    first = next(pieces)
+    n_rows, failures = 0, list[BaseException]()
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
+        nonlocal n_rows
+        piece: pl.DataFrame | None = first
+        try:
+            while piece is not None:
+                n_rows += piece.height
+                yield piece
+                piece = next(pieces, None)
+        except BaseException as error:
+            failures.append(error)  # polars would tell of it as an error of its own
+            raise
+
+    lazy = register_io_source(frames, schema=first.schema)
+    with replacing(target) as unfinished:
+        try:
+            if suffix == ".parquet":
+                lazy.sink_parquet(unfinished)
+            elif suffix in (".arrow", ".feather", ".ipc"):
+                lazy.sink_ipc(unfinished)
+            elif suffix in (".jsonl", ".ndjson"):
+                lazy.sink_ndjson(unfinished)
+            else:
+                null = "NA" if first.width == 1 else ""  # as in _writer
+                lazy.sink_csv(unfinished, separator="\t" if suffix == ".tsv" else ",", null_value=null)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
+            if failures:
+                raise failures[0] from None
+            raise TableError(f"{target} cannot be written: {error}.{_nested_hint(first)}") from error
+    return n_rows
 
 
 def _writer(frame: pl.DataFrame, target: Path) -> Callable[[BufferedWriter], object]:

@@ -1,0 +1,214 @@
+"""``fit`` on a table that is read piece by piece: two passes over its files, then epochs over the encoded rows on disk."""
+# ruff: noqa: SLF001 - it is the part of NetEstimator.fit for such tables, in a file of its own
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+
+from plainnet.errors import DataWarning, SettingError, TableError
+from plainnet.packs.shards import Layout, Shards, ShardWriter, writing
+from plainnet.settings import FitSettings
+from plainnet.tables.encode import encode
+from plainnet.tables.folders import is_pattern
+from plainnet.tables.read import is_path
+from plainnet.tables.scan import Scan, row_shares, scan_table
+from plainnet.tables.sketch import TargetTally, sketch
+from plainnet.tables.tables import rows_with_target, target_array
+from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
+from plainnet.tables.wording import did_you_mean
+from plainnet.training.progress import count_bar
+
+if TYPE_CHECKING:
+    from plainnet.estimators.estimators import NetEstimator
+    from plainnet.packs.packs import Pack
+    from plainnet.training.many import OnEpochs
+
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
+
+#: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
+MOST_BYTES = 2 * 2**30
+
+#: Share of the rows that are held out, where that is fewer than ``ScanSettings.held_out_rows``.
+DEFAULT_SHARE = 1 / 6
+
+Rows = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
+Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
+Told = Callable[[], None]
+Estimator = TypeVar("Estimator", bound="NetEstimator")
+
+
+def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
+    """Return the table as a scan where it is one, or is named by Parquet files that are too large to be read at once.
+
+    Args:
+        X: what a user calls a table.
+        stream: read it piece by piece, however large it is.
+    """
+    if isinstance(X, Scan):
+        return X
+    if stream:
+        return scan_table(X)
+    if not is_path(X) or not (os.fspath(X).lower().endswith(".parquet") or is_pattern(os.fspath(X))):
+        return None
+    try:
+        scan = scan_table(X)
+    except TableError:  # other formats, or a mistake that the reader of whole tables says as well
+        return None
+    return scan if scan.n_bytes > MOST_BYTES else None
+
+
+def asked_scan(X: Any, y: Any, sample_weight: Any, validation: Any) -> Scan | None:
+    """Return the table as a scan where ``fit`` is to read it so: unasked only where all arguments go with that."""
+    if isinstance(X, Scan):
+        return X
+    return scan_of(X) if isinstance(y, str) and sample_weight is None and validation is None else None
+
+
+def fit_scan(
+    estimator: Estimator, scan: Scan, y: Any, sample_weight: Any, validation: Any, on_epochs: OnEpochs | None
+) -> Estimator:
+    """Fit an estimator; the arguments are those of ``fit``. It has no out-of-fold predictions.
+
+    Raises:
+        TableError: the table cannot be used; the message says why.
+        SettingError: an argument does not go with such a table.
+    """
+    target = _check(scan, y, sample_weight, validation)
+    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    bar = partial(count_bar, scan.n_pieces, shown=estimator.verbose)
+    with bar("piece, to learn the columns") as done:
+        found = sketch(scan, target, kinds=estimator.kinds, salt=seed, told=done)
+    tally = found.target
+    if tally.without:
+        message = f"{tally.without:,} rows without a value in {target!r} are left out"
+        warnings.warn(message, DataWarning, stacklevel=3)
+    if tally.rows < 2:
+        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+    settings = FitSettings.derive(
+        tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
+        epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
+    )  # fmt: skip
+    names = [name for name in scan.columns if name != target]
+    estimator.n_features_in_, estimator.feature_names_in_ = len(names), np.array(names, dtype=object)
+    estimator.schema_ = found.schema
+    estimator.target_ = _learn_target(estimator, found.y, tally)
+    share = estimator.validation_fraction
+    share = (0.0 if settings.is_tiny else DEFAULT_SHARE) if share is None else share
+    layout = Layout.of(estimator.schema_, estimator.target_.encode(estimator.check_y(found.y[:1])))
+    shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
+    share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
+    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
+        held = _write(estimator, scan, target, writer, seed, share, done)
+        pack = _train(estimator, writer.shards(), held, _weigher(estimator, tally), settings, seed, on_epochs)
+    estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
+    estimator._learn_residuals(found.y, None)
+    estimator.out_of_fold_ = None
+    return estimator
+
+
+def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> str:
+    """Check what came with a scan; return the target's name."""
+    if not isinstance(y, str):
+        raise TableError("a table that is read piece by piece holds its target: name the column, fit(scan, 'column').")
+    if y not in scan.types:
+        raise TableError(
+            f"the table has no column {y!r}{did_you_mean(y, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
+        )
+    for name, value in (("sample_weight", sample_weight), ("validation", validation)):
+        if value is not None:
+            raise SettingError(f"{name} does not go with a table that is read piece by piece: leave it out.")
+    return y
+
+
+def _learn_target(estimator: NetEstimator, y: npt.NDArray[Any], tally: TargetTally) -> Target:
+    """Learn the target from a sample, and put in what was counted on all rows."""
+    y = estimator.check_y(y)
+    if not is_classifier(estimator):
+        target = estimator._learn_target(y, None)
+        ends = np.array([[tally.minimum], [tally.maximum]])
+        if isinstance(target, NumberTarget):
+            return replace(target, bounds=ends, logs=target.logs if tally.minimum >= 0 else None)
+        assert isinstance(target, CountTarget)  # noqa: S101 - the regressor has no other
+        estimator._learn_target(ends[:, 0], None)  # which refuses a negative one
+        return replace(target, most=ends[1])
+    if tally.classes is None:
+        raise TableError(
+            "the target has too many different values for classes: for numbers use NetRegressor (--task numbers), or raise "
+            "most_levels of scan_table."
+        )
+    known = list(tally.classes)
+    return estimator._learn_target(
+        estimator.check_y(np.array(known, dtype=None if y.dtype.kind == "U" else y.dtype)), None
+    )
+
+
+def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
+    """Return what weighs rows by their encoded class: the weights are those of all rows, not of a piece."""
+    target = estimator.target_
+    class_weight = getattr(estimator, "class_weight", None)  # a regressor has none
+    if class_weight is None or not isinstance(target, ClassTarget):
+        return lambda _: None
+    assert tally.classes is not None  # noqa: S101 - the target was learnt from them
+    classes = target.classes
+    counts = np.array([tally.classes[each] for each in classes.tolist()], dtype=np.float64)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        weights = counts.sum() / (len(classes) * counts)
+    else:
+        weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    return lambda encoded: np.asarray(weights[encoded], dtype=np.float64)
+
+
+def _train(
+    estimator: NetEstimator,
+    shards: Shards,
+    held: Rows | None,
+    weigh: Weigh,
+    settings: FitSettings,
+    seed: int,
+    on_epochs: OnEpochs | None,
+) -> Pack:
+    from plainnet.packs.streamed import train_streamed
+
+    if not shards.heights:
+        raise TableError("there are too few rows to hold some out: read the table as a whole.")
+    with estimator._seeded(seed):
+        return train_streamed(
+            shards, None if held is None else (*held, weigh(held[1])), estimator.target_, estimator._recipes(settings, seed),
+            settings, loss=estimator._own_loss(), build=estimator._build, optimize=estimator._optimize, weigh=weigh,
+            device=estimator._device(), engine=estimator._engine(), time_limit=estimator.time_limit,
+            progress=estimator.verbose, on_epochs=on_epochs,
+        )  # fmt: skip
+
+
+def _write(
+    estimator: NetEstimator, scan: Scan, target: str, writer: ShardWriter, seed: int, held_share: float, told: Told
+) -> Rows | None:
+    """Write the training rows; return the rows to hold out, None where there are none."""
+    held = []
+    # Few at once: features of many levels take much more room than the cells.
+    n_rows = max(1, scan.settings.shard_bytes // (32 * writer.layout.n_features))
+    for numbers, piece in scan.pieces():
+        known = rows_with_target(piece, target)
+        chances = row_shares(numbers[known], seed + 1)
+        for number, rows in enumerate(piece.filter(known).iter_slices(n_rows)):
+            x, _ = encode(estimator.schema_, rows)
+            y = estimator.target_.encode(target_array(rows[target]))
+            chance = chances[number * n_rows : number * n_rows + len(x)]
+            is_held = chance < held_share
+            held.append((x[is_held], y[is_held]))
+            writer.add(x[~is_held], y[~is_held], (chance[~is_held] - held_share) / (1 - held_share))
+        told()
+    if not sum(len(x) for x, _ in held):
+        return None
+    return np.concatenate([x for x, _ in held]), np.concatenate([y for _, y in held])

@@ -1,0 +1,255 @@
+"""Encoded rows on disk  ->  a pack: every member trained on each shard in turn, its optimizer and its rate going on from one to the next.
+
+All members train on a shard side by side while the next one is read. The rows that find the best epoch and the vote are in memory, and
+the same for all members: unlike in ``train_pack``, no row is predicted out of fold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf, nan
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from plainnet.engines.job import Epoch, Epochs, Loss
+from plainnet.errors import TrainingError
+from plainnet.packs.members import Member, PackData, Recipe
+from plainnet.packs.packs import CUTS, Pack, bounded, train_all
+from plainnet.packs.shards import Shards
+from plainnet.packs.voting import elect
+from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.tables.target import Target
+from plainnet.training.history import History
+from plainnet.training.many import OnEpochs, Trial
+from plainnet.training.progress import count_bar
+from plainnet.training.schedules import warmup_cosine
+
+__all__ = ["Held", "train_streamed"]
+
+#: Features, encoded targets and weights (None: all 1) of the rows that no member trains on; None: there are none.
+Held = tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None
+
+
+@dataclass
+class Runner:
+    """A member in training.
+
+    Attributes:
+        recipe: what it is to be.
+        trial: its network, its optimizer, its schedule.
+        epochs: that it came to the end of.
+        best: its weights after its best epoch; None: the last are kept.
+        history: the newest piece's, for its engine and failure.
+        pieces: of the epoch that it is in: rows and loss, and the first piece's rate.
+    """
+
+    recipe: Recipe
+    trial: Trial
+    epochs: Epochs = field(default_factory=Epochs)
+    best: dict[str, Any] | None = None
+    best_loss: float = inf
+    best_index: int = 0
+    stopped_by: str = ""
+    history: History = field(default_factory=lambda: History("", ""))
+    pieces: list[tuple[int, Epoch]] = field(default_factory=list)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is more to train."""
+        return not self.stopped_by and not self.history.failure
+
+    def learn(self, history: History, n_rows: int) -> None:
+        """Take note of a piece, and let go of it."""
+        self.history = history
+        for name in ("x", "y", "sample_weight"):
+            del self.trial.options[name]
+        if len(history):
+            self.pieces.append((n_rows, history.epochs[-1]))
+
+    def end_epoch(self, stopping: EarlyStopping | None) -> None:
+        """Join the pieces to an epoch; keep the weights where it is the best so far."""
+        rows = np.array([n for n, _ in self.pieces], dtype=np.float64)
+        loss = float(np.average([epoch.loss for _, epoch in self.pieces], weights=rows))
+        first, last = self.pieces[0][1], self.pieces[-1][1]
+        index = len(self.epochs)
+        seconds = sum(epoch.seconds for _, epoch in self.pieces)
+        self.epochs.append(Epoch(index, loss, last.validation_loss, first.learning_rate, seconds))
+        self.pieces = []
+        if last.validation_loss is None or stopping is None:
+            return
+        if last.validation_loss < self.best_loss - stopping.min_delta:
+            self.best_loss, self.best_index = last.validation_loss, index
+            self.best = copy.deepcopy(self.trial.model.state_dict())
+        elif stopping.is_over(index, self.best_index):
+            self.stopped_by = "patience"
+
+    def finished(self, cut: str) -> Member | None:
+        """Return the trained member; None where it has learnt nothing."""
+        if not self.epochs and self.pieces and not self.history.failure:
+            self.end_epoch(None)  # a first epoch that was cut short is better than none
+        if not self.epochs:
+            return None
+        if self.best is not None:
+            self.trial.model.load_state_dict(self.best)
+        history = History(
+            self.history.engine, self.history.engine_reason, self.epochs, self.stopped_by or cut,
+            restored_best=self.best is not None, failure=self.history.failure,
+        )  # fmt: skip
+        return Member(self.trial.model.eval(), np.zeros(0, dtype=np.int64), 0.0, nan, history, self.recipe)
+
+
+def train_streamed(
+    shards: Shards,
+    held: Held,
+    target: Target,
+    recipes: Sequence[Recipe],
+    settings: FitSettings,
+    *,
+    loss: Loss,
+    build: Callable[[Recipe], nn.Module],
+    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
+    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    device: str = "cpu",
+    engine: Literal["auto", "fused"] = "fused",
+    time_limit: float | None = None,
+    progress: bool = False,
+    on_epochs: OnEpochs | None = None,
+) -> Pack:
+    """Train the members, and choose the weights of their vote.
+
+    Args:
+        shards: the training rows.
+        held: rows that find each member's best epoch, and the vote; None: all members are trained for all epochs, and count the same.
+        target: what is learnt.
+        recipes: of the members.
+        settings: batch size, epochs, patience.
+        loss: of all members.
+        build: makes a member's network.
+        optimize: makes its optimizer.
+        weigh: from encoded targets, (n,) or (n, outputs), to the weights of their rows, (n,); None: all 1.
+        device: where they are trained.
+        engine: on the CPU.
+        time_limit: seconds for the training.
+        progress: show a progress bar.
+        on_epochs: called after each epoch of all members.
+
+    Raises:
+        TrainingError: no member could be trained; the message is the first one's reason.
+    """
+    data = PackData.of(*_nothing(shards), target, None, held)
+    n_steps = settings.epochs * shards.n_steps(settings.batch_size)
+    with contextlib.ExitStack() as signs:
+        runners = []
+        for recipe in recipes:
+            network = build(recipe)
+            optimizer = optimize(network, recipe)
+            signs.enter_context(bounded(optimizer, network, recipe))
+            runners.append(Runner(recipe, _trial(network, optimizer, settings, n_steps)))
+        started = perf_counter()
+        run = partial(train_all, loss=loss, device=device, engine=engine)
+        cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
+    members = [member for runner in runners if (member := runner.finished(cut)) is not None]
+    if not members:
+        reasons = [runner.history.failure for runner in runners if runner.history.failure]
+        if not reasons:
+            raise KeyboardInterrupt  # stopped before there was anything to keep
+        raise TrainingError(f"no network could be trained: {reasons[0]}")
+    elect(data, members)
+    return Pack(members, None, cut, perf_counter() - started)
+
+
+def _nothing(shards: Shards) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Return no training rows, of the right shapes: the vote is chosen on the held-out ones."""
+    return shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))
+
+
+def _trial(network: nn.Module, optimizer: torch.optim.Optimizer, settings: FitSettings, n_steps: int) -> Trial:
+    return Trial(
+        network, optimizer, epochs=1, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
+    )  # fmt: skip
+
+
+def _run(
+    runners: Sequence[Runner],
+    shards: Shards,
+    data: PackData,
+    settings: FitSettings,
+    run: Callable[..., list[History]],
+    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    time_limit: float | None,
+    *,
+    progress: bool,
+    on_epochs: OnEpochs | None,
+) -> str:
+    """Train the runners epoch by epoch; return what cut them short, '' where nothing did."""
+    deadline = perf_counter() + (inf if time_limit is None else time_limit)
+    stopping = None if data.validation is None else EarlyStopping(patience=settings.patience)
+    n_shards = len(shards.heights)
+    with count_bar(settings.epochs * n_shards, "shard", shown=progress) as done:
+        try:
+            for index in range(settings.epochs):
+                order = np.random.RandomState((runners[0].recipe.seed + index) % 2**32).permutation(n_shards).tolist()
+                with contextlib.closing(shards.in_turn(order)) as pieces:
+                    for place in range(n_shards):
+                        live = [runner for runner in runners if runner.is_running]
+                        left = deadline - perf_counter()
+                        if not live or (left <= 0 and (index or place)):
+                            return "time" if live else ""
+                        x, y = next(pieces)
+                        for runner in live:
+                            _give(runner, x, y, weigh(y), data, index * n_shards + place, is_last=place == n_shards - 1)
+                        limit = None if left == inf else max(left, 1e-3)
+                        histories = run([runner.trial for runner in live], time_limit=limit)
+                        for runner, history in zip(live, histories, strict=True):
+                            runner.learn(history, len(x))
+                        del x, y  # so that no third shard is in memory while the next but one is read
+                        cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
+                        if cut:
+                            return cut
+                        done()
+                for number, runner in enumerate(runners):
+                    if runner.is_running:
+                        runner.end_epoch(stopping)
+                        newest = Epochs(runner.epochs[-1:])
+                        if on_epochs is not None and on_epochs(number, runner.trial.model, newest) is True:
+                            return "on_epoch"
+        except KeyboardInterrupt:
+            return "interrupt"
+    return ""
+
+
+def _give(
+    runner: Runner,
+    x: npt.NDArray[np.float32],
+    y: npt.NDArray[Any],
+    weight: npt.NDArray[np.float64] | None,
+    data: PackData,
+    number: int,
+    *,
+    is_last: bool,
+) -> None:
+    """Give a member its next piece, and after an epoch's last one the rows to be judged on."""
+    recipe = runner.recipe
+    validation: tuple[Any, ...] | None = None
+    if is_last and data.validation is not None:
+        valid_x, valid_y, valid_weight = data.validation
+        validation = (valid_x, recipe.targets(valid_y, data.target))
+        if weight is not None:
+            validation = (*validation, np.ones(len(valid_x)) if valid_weight is None else valid_weight)
+    runner.trial.options |= {
+        "x": torch.from_numpy(x),
+        "y": recipe.targets(torch.from_numpy(y), data.target),
+        "sample_weight": weight,
+        "validation": validation,
+        "seed": (recipe.seed << 24) + number,  # another shuffle for each piece
+    }

@@ -1,0 +1,219 @@
+"""A table with more rows than memory: Parquet files, read piece by piece, and drawn from by the numbers of their rows.
+
+A row is known by its number: the files one after the other, in the order of their names. Which rows test, validate or are sampled is
+decided by a hash of that number, so that no list of rows is held, and every pass gives the same answer whatever the pieces are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from plainnet.errors import SettingError, TableError
+from plainnet.settings import ScanSettings
+from plainnet.tables.folders import common_types, expand, is_pattern
+from plainnet.tables.frames import plain_types
+
+__all__ = ["Scan", "row_shares", "scan_table"]
+
+#: 2⁶⁴ divided by the golden ratio, and the other two numbers of SplitMix64.
+GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A table that is read piece by piece; ``scan_table`` makes it.
+
+    Attributes:
+        source: what was scanned, as it was named.
+        files: its Parquet files, in the order of their names.
+        stamps: size in bytes and time of the last change of each, as they were at first.
+        heights: rows of each.
+        types: of the columns.
+        settings: how many rows are read, sampled, and held at once.
+        cuts: which of the rows belong to it: those whose share by each (salt) is from the lower bound to below the upper one.
+    """
+
+    source: str
+    files: tuple[Path, ...]
+    stamps: tuple[tuple[int, int], ...] = field(repr=False)
+    heights: tuple[int, ...] = field(repr=False)
+    types: Mapping[str, pl.DataType] = field(repr=False)
+    settings: ScanSettings = field(default_factory=ScanSettings, repr=False)
+    cuts: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns' names."""
+        return list(self.types)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows: exact where all the files' rows belong to it, else as many as are expected."""
+        return round(sum(self.heights) * prod(high - low for _, low, high in self.cuts))
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces in which all files are read."""
+        return sum(-(-height // self.settings.piece_rows) for height in self.heights)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the table would take in memory, at 8 bytes a cell: a rough guess, as text takes more and flags less."""
+        return 8 * len(self.types) * sum(self.heights)
+
+    def split(self, share: float, salt: int) -> tuple[Scan, Scan]:
+        """Split the rows in two by a hash of their numbers.
+
+        Args:
+            share: of the rows, in the second part.
+            salt: of the hash: another one splits in another way.
+        """
+        return (
+            replace(self, cuts=(*self.cuts, (salt, share, 1.0))),
+            replace(self, cuts=(*self.cuts, (salt, 0.0, share))),
+        )
+
+    def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame]]:
+        """Read the table from its first row to its last.
+
+        Args:
+            columns: to read; None: all.
+
+        Yields:
+            The numbers of some rows, (n,), and the rows; at most ``settings.piece_rows`` of them, and at least one.
+
+        Raises:
+            TableError: a file cannot be read, or has changed since it was scanned.
+        """
+        names = self.columns if columns is None else list(columns)
+        begin = 0
+        for path, stamp, height in zip(self.files, self.stamps, self.heights, strict=True):
+            for first in range(0, height, self.settings.piece_rows):
+                piece = _read(path, names, first, min(self.settings.piece_rows, height - first))
+                _check_unchanged(path, stamp)
+                numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
+                piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
+                kept = np.ones(piece.height, dtype=bool)
+                for salt, low, high in self.cuts:
+                    place = row_shares(numbers, salt)
+                    kept &= (place >= low) & (place < high)
+                if kept.all():
+                    yield numbers, piece
+                elif kept.any():
+                    yield numbers[kept], piece.filter(kept)
+            begin += height
+
+    def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
+        """Read about so many rows, drawn evenly; all where there are no more.
+
+        Raises:
+            TableError: as for ``pieces``.
+        """
+        share = min(1.0, n_rows / max(self.n_rows, 1))
+        drawn = self if share == 1 else self.split(share, salt)[1]
+        parts = [piece for _, piece in drawn.pieces()]
+        return pl.concat(parts) if parts else pl.DataFrame(schema=dict(self.types))
+
+
+def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:
+    """Take note of Parquet files, to be read piece by piece: a table that may have more rows than memory.
+
+    Args:
+        source: a file, a folder, or a pattern such as 'sales/*.parquet'.
+        settings: those of ``ScanSettings``, such as ``sample_rows``.
+
+    Returns:
+        What ``NetClassifier`` and ``NetRegressor`` fit, with the name of the target, as they fit a table in memory.
+
+    Raises:
+        TableError: there is no such file, one is no Parquet file, is damaged or empty, or has other columns than the first.
+        SettingError: a setting is out of its range.
+    """
+    name = os.fspath(source)
+    files = tuple(expand(name)) if is_pattern(name) else (Path(name).expanduser(),)
+    stamps, heights, types = [], [], []
+    for path in files:
+        if path.suffix.lower() != ".parquet":
+            raise TableError(
+                f"{path} is not Parquet, and only Parquet files are read piece by piece. Convert it once, in little memory: "
+                f"polars.scan_csv({str(path)!r}).sink_parquet({str(path.with_suffix('.parquet'))!r})."
+            )
+        try:
+            stat = path.stat()
+            stamps.append((stat.st_size, stat.st_mtime_ns))
+            lazy = pl.scan_parquet(path, glob=False)
+            schema = lazy.collect_schema()
+            heights.append(int(lazy.select(pl.len()).collect().item()))
+        except FileNotFoundError as error:
+            raise TableError(f"{path} does not exist (looked in {path.parent.resolve()}).") from error
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise _damaged(path, error) from error
+        if not heights[-1] or not schema:
+            raise TableError(f"{path} has no rows. Write it again, or leave it out.")
+        plain = plain_types(pl.DataFrame(schema=schema)).schema
+        types.append({name: pl.Null() if schema[name] == pl.Null else plain[name] for name in schema})
+    common = {name: pl.String() if t == pl.Null else t for name, t in common_types(types, files).items()}
+    return Scan(name, files, tuple(stamps), tuple(heights), common, _settings(settings))
+
+
+def _settings(given: Mapping[str, Any]) -> ScanSettings:
+    try:
+        return ScanSettings(**given)
+    except TypeError as error:
+        known = ", ".join(vars(ScanSettings()))
+        raise SettingError(f"scan_table has no setting {sorted(given)[0]!r}: it has {known}.") from error
+
+
+def row_shares(numbers: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float64]:
+    """Return a number from 0 to below 1 for each row, (n,), as if drawn evenly: a hash of the row's number.
+
+    It is the last step of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
+    doi:10.1145/2660193.2660195).
+
+    >>> bool(abs(row_shares(np.arange(10_000, dtype=np.uint64), salt=7).mean() - 0.5) < 0.01)
+    True
+    """
+    start = _mixed(np.array([salt % 2**64], dtype=np.uint64))
+    return np.asarray((_mixed(numbers + start) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    z = (values + np.uint64(1)) * np.uint64(GOLDEN)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)
+    return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+
+
+def _read(path: Path, columns: Sequence[str], first: int, n_rows: int) -> pl.DataFrame:
+    """Read some rows of one file."""
+    try:
+        piece = pl.scan_parquet(path, glob=False).select(columns).slice(first, n_rows).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _damaged(path, error) from error
+    if piece.height != n_rows:
+        raise _changed(path)
+    return piece
+
+
+def _check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
+    stat = path.stat()
+    if (stat.st_size, stat.st_mtime_ns) != stamp:
+        raise _changed(path)
+
+
+def _changed(path: Path) -> TableError:
+    return TableError(f"{path} has changed since it was first looked at. Begin again when its writer is done.")
+
+
+def _damaged(path: Path, error: BaseException) -> TableError:
+    reason = str(error).partition("\n")[0]
+    return TableError(f"{path} is not a parquet file, or it is damaged: {reason}. Write it again.")

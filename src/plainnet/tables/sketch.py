@@ -1,0 +1,188 @@
+"""One pass over a table that is read piece by piece  ->  its Schema, and what is to be known of its target.
+
+Kinds, quantiles and bins are learnt from a sample of the rows, drawn evenly; what a sample could miss is counted on all rows: how many
+there are, how many cells are missing, the least and the largest number, and the levels of a text column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from plainnet.errors import TableError
+from plainnet.tables.scan import Scan, row_shares
+from plainnet.tables.schema import Column, Schema, learn_column, learn_levels, level_strings
+from plainnet.tables.tables import rows_with_target, target_array
+from plainnet.tables.wording import listed
+
+__all__ = ["Sketch", "TargetTally", "sketch"]
+
+
+@dataclass
+class TargetTally:
+    """What is exact about the target.
+
+    Attributes:
+        rows: with a target.
+        without: rows without.
+        classes: rows of each value; None: there are more different ones than are counted.
+        minimum, maximum: of numbers.
+    """
+
+    rows: int = 0
+    without: int = 0
+    classes: dict[Any, int] | None = field(default_factory=dict)
+    minimum: float = np.inf
+    maximum: float = -np.inf
+
+    def add(self, y: npt.NDArray[Any], most: int) -> None:
+        """Count the targets of a piece."""
+        self.rows += len(y)
+        if y.dtype.kind in "iuf" and len(y):
+            self.minimum, self.maximum = min(self.minimum, float(y.min())), max(self.maximum, float(y.max()))
+        if self.classes is not None:
+            values, counts = np.unique(y, return_counts=True)
+            self.classes = _added(self.classes, values.tolist(), counts.tolist(), most)
+
+
+@dataclass
+class Tally:
+    """What is exact about a column: cells without a value, the extremes, and the rows of each level, None where they are too many."""
+
+    missing: int = 0
+    extremes: tuple[Any, Any] | None = None
+    levels: dict[str, int] | None = None
+
+    def add(self, series: pl.Series, most: int) -> None:
+        """Count the cells of a piece."""
+        self.missing += _missing(series)
+        finite = series.filter(series.is_finite()) if series.dtype.is_float() else series
+        if (series.dtype.is_numeric() or series.dtype.is_temporal()) and finite.len() > finite.null_count():
+            own: tuple[Any, Any] = (finite.min(), finite.max())
+            before = self.extremes or own
+            self.extremes = (min(before[0], own[0]), max(before[1], own[1]))
+        if self.levels is not None:
+            counts = pl.DataFrame({"level": level_strings(series)}).drop_nulls().group_by("level").len()
+            self.levels = _added(self.levels, counts["level"].to_list(), counts["len"].to_list(), most)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What one pass over the rows has found.
+
+    Attributes:
+        schema: of the columns, the target left out.
+        y: (n,) the targets of the sample.
+        target: what is exact about the target.
+        sample_rows: n.
+    """
+
+    schema: Schema
+    y: npt.NDArray[Any]
+    target: TargetTally
+    sample_rows: int
+
+
+def sketch(
+    scan: Scan,
+    target: str,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    salt: int = 0,
+    told: Callable[[], None] | None = None,
+) -> Sketch:
+    """Pass over the rows once.
+
+    Args:
+        scan: the training rows.
+        target: name of the column to predict.
+        kinds: as for ``Schema.learn``.
+        salt: of the sample's draw.
+        told: called after each piece.
+
+    Raises:
+        TableError: no row has a target, or as for ``Schema.learn`` and ``Scan.pieces``.
+        SettingError: as for ``Schema.learn``.
+    """
+    most = scan.settings.most_levels
+    share = min(1.0, scan.settings.sample_rows / max(scan.n_rows, 1))
+    counted = {name for name, kind in (kinds or {}).items() if kind in ("category", "flag")}
+    tallies = {
+        name: Tally(levels={} if dtype in (pl.String, pl.Boolean) or name in counted else None)
+        for name, dtype in scan.types.items()
+        if name != target
+    }
+    found, sampled = TargetTally(), []
+    for numbers, piece in scan.pieces():
+        known = rows_with_target(piece, target)
+        found.without += int((~known).sum())
+        rows = piece.filter(known)
+        found.add(target_array(rows[target]), most)
+        for name, tally in tallies.items():
+            tally.add(rows[name], most)
+        drawn = row_shares(numbers[known], salt) < share
+        if drawn.any():
+            sampled.append(rows.filter(drawn))
+        if told is not None:
+            told()
+    if not tallies:
+        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
+    if found.rows == 0:
+        raise TableError(f"no row has a value in the target column {target!r}.")
+    if not sampled:
+        raise TableError(f"{found.rows:,} rows are too few to draw a sample from: read the table as a whole.")
+    sample = pl.concat(sampled)
+    y, table = target_array(sample[target]), sample.drop(target)
+    schema = Schema.learn(table, kinds=kinds)
+    columns = [
+        _exact(column, tallies[column.name], table[column.name], found.rows, kinds or {}) for column in schema.columns
+    ]
+    return Sketch(Schema(tuple(columns), found.rows), y, found, sample.height)
+
+
+def _exact(column: Column, tally: Tally, sample: pl.Series, n_rows: int, kinds: Mapping[str, str]) -> Column:
+    """Put what was counted on all rows in the place of what the sample shows."""
+    # With the least and the largest value, a number that seldom leaves 0 is no constant, and one that has a 2 is no flag.
+    unseen = [value for value in tally.extremes or () if not (sample == value).any()]
+    if unseen:
+        sample = sample.extend(pl.Series(sample.name, sorted(set(unseen)), dtype=sample.dtype))
+        column = learn_column(sample, kinds.get(column.name))
+    # Text that is no number or date is missing, too: how much of it there is, the sample says.
+    unread = (column.missing - _missing(sample)) * n_rows / len(sample)
+    column = replace(column, missing=tally.missing + round(unread))
+    if tally.levels is None or column.kind not in ("category", "flag", "constant"):
+        return column
+    n_levels = len(tally.levels)
+    if n_levels == 0 or (n_levels == 1 and not tally.missing):
+        return column
+    if column.name not in kinds:
+        kind, why = _kind_of(column, sorted(tally.levels))
+        column = replace(column, kind=kind, why=why)
+    levels = pl.Series(column.name, list(tally.levels), dtype=pl.String)
+    return learn_levels(column, levels, np.array(list(tally.levels.values()), dtype=np.float64))
+
+
+def _kind_of(column: Column, levels: list[str]) -> tuple[str, str]:
+    """Return kind and why of a column with few enough levels, as ``decide_kind`` says them of a whole column."""
+    if column.dtype == "Boolean":
+        return "flag", "true or false"
+    if len(levels) == 2:
+        return "flag", f"two levels: {listed(levels)}"
+    return "category", f"text of {len(levels):,} levels"
+
+
+def _missing(series: pl.Series) -> int:
+    n_infinite = int(series.is_infinite().sum()) if series.dtype.is_float() else 0
+    return series.null_count() + n_infinite
+
+
+def _added(counts: dict[Any, int], values: list[Any], more: list[int], most: int) -> dict[Any, int] | None:
+    """Add counts; None where there are more different values than ``most``."""
+    for value, count in zip(values, more, strict=True):
+        counts[value] = counts.get(value, 0) + count
+    return counts if len(counts) <= most else None
