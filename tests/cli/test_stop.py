@@ -83,7 +83,7 @@ def test_a_stopped_training_keeps_the_best_so_far_and_says_how_to_go_on(run_cli,
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_before_anything_was_written(run_cli, monkeypatch, number, code) -> None:
-    monkeypatch.setattr("plainnet.runs.train_run.read_table", lambda *_, **__: signal.raise_signal(number))
+    monkeypatch.setattr("plainnet.runs.work.read_table", lambda *_, **__: signal.raise_signal(number))
     assert run_cli("train", "people.csv", *OPTIONS, "--checkpoint-every", "0.1s") == (
         code,
         "Stopped; nothing was written.\n",
