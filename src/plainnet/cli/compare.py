@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plainnet.cli.options import Query
 from plainnet.cli.output import better, interval_text, print_json, print_table
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
+    query: Query = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Put runs side by side: the settings that differ, and the scores, if they may be compared.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from plainnet.cli.options import Query, RunFolder
 from plainnet.cli.output import interval_text, print_json, print_scores, print_table
 
 __all__ = ["evaluate"]
@@ -17,14 +17,12 @@ SHOWN = 3
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: RunFolder,
     table: Annotated[
         str,
         typer.Argument(help="Table with the target column: any table that `plainnet train` takes.", show_default=False),
     ],
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
+    query: Query = None,
     by: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plainnet.cli.options import Query, RunFolder
 from plainnet.cli.output import print_json, print_table
 from plainnet.errors import TableError
 
@@ -22,7 +23,7 @@ __all__ = ["explain"]
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: RunFolder,
     table: Annotated[
         str | None,
         typer.Argument(
@@ -46,9 +47,7 @@ def explain(
         Path | None,
         typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default=False),
     ] = None,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
+    query: Query = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn: rows, shuffles, orders.", min=0, max=2**32 - 1)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

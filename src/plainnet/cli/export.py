@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from plainnet.cli.options import RunOrModel
+
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)],
+    run: RunOrModel,
     to: Annotated[
         Literal["onnx", "torch", "safetensors", "python"],
         typer.Option(help="What to write; see below.", show_default=False),

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from plainnet.cli.options import Query, RunOrModel
+
 __all__ = ["predict"]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)],
+    run: RunOrModel,
     table: Annotated[
         str, typer.Argument(help="Rows to predict: any table that `plainnet train` takes.", show_default=False)
     ],
@@ -24,9 +26,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
+    query: Query = None,
     with_input: Annotated[
         bool, typer.Option("--with-input", help="Write the table's own columns before the predictions.")
     ] = False,

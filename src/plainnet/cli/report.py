@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from plainnet.cli.options import Query, RunFolder
 
 __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: RunFolder,
     table: Annotated[
         str | None,
         typer.Argument(help="Where the table of the run is now.  [default: where it was]", show_default=False),
     ] = None,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
+    query: Query = None,
 ) -> None:
     """Write report.html in a run folder again, from the model and the table; `plainnet train` writes the first one.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from plainnet.cli.options import RunOrModel
 from plainnet.cli.output import print_json, print_scores, print_table
 
 __all__ = ["show"]
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)],
+    run: RunOrModel,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show a run: its columns and why they are what they are, its network, its training, its scores.

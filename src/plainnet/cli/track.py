@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from plainnet.cli.options import RunFolder
 
 __all__ = ["track"]
 
 
 def track(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: RunFolder,
     tracker: Annotated[str, typer.Argument(help="tensorboard or mlflow.", show_default=False)],
     to: Annotated[
         str | None,

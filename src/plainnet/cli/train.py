@@ -8,6 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plainnet.cli import stop
+from plainnet.cli.options import (
+    Category,
+    Date,
+    Epochs,
+    Group,
+    Ignore,
+    Number,
+    Overwrite,
+    Query,
+    RunOut,
+    SplitTime,
+    Task,
+    kinds_of,
+)
 from plainnet.cli.output import print_json, print_scores, seconds_of
 from plainnet.errors import PlainnetError, SettingError
 
@@ -58,19 +72,10 @@ def train(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.", show_default=False)] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")] = False,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)
-    ] = None,
+    out: RunOut = None,
+    overwrite: Overwrite = False,
+    query: Query = None,
+    task: Task = None,
     test: Annotated[
         float | None,
         typer.Option(
@@ -84,24 +89,12 @@ def train(
             show_default=False,
         ),
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)
-    ] = None,
-    number: Annotated[
-        list[str] | None, typer.Option(help="Column that is a number. Repeatable.", show_default=False)
-    ] = None,
-    category: Annotated[
-        list[str] | None, typer.Option(help="Column that is a category. Repeatable.", show_default=False)
-    ] = None,
-    date: Annotated[
-        list[str] | None, typer.Option(help="Column that is a date. Repeatable.", show_default=False)
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
-    ] = None,
+    group: Group = None,
+    time: SplitTime = None,
+    number: Number = None,
+    category: Category = None,
+    date: Date = None,
+    ignore: Ignore = None,
     increasing: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,9 +120,7 @@ def train(
             help="Widths of the hidden layers, such as 64,64.  [default: each network's own]", show_default=False
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
-    ] = None,
+    epochs: Epochs = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows in a step.  [default: by the number of rows]", show_default=False)
     ] = None,
@@ -217,11 +208,7 @@ def train(
         settings["hidden"] = _widths(hidden)
     if increasing or decreasing:
         settings["monotone"] = _directions(increasing or [], decreasing or [])
-    kinds = {
-        name: kind
-        for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
-        for name in names or ()
-    }
+    kinds = kinds_of(number, category, date, ignore)
     if resume is not None:
         run = resume_run(resume, table, checkpoint_every=every, progress=True)
     else:

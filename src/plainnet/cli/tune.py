@@ -9,6 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from plainnet.cli import stop
+from plainnet.cli.options import (
+    Category,
+    Date,
+    Epochs,
+    Group,
+    Ignore,
+    Number,
+    Overwrite,
+    Query,
+    RunOut,
+    SplitTime,
+    Task,
+    kinds_of,
+)
 from plainnet.cli.output import print_json, print_scores, print_table, seconds_of
 
 __all__ = ["tune"]
@@ -38,44 +52,21 @@ def tune(
     study: Annotated[
         Path | None, typer.Option(help="SQLite file that keeps the trials, to go on from.", show_default=False)
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")] = False,
-    query: Annotated[
-        str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)
-    ] = None,
+    out: RunOut = None,
+    overwrite: Overwrite = False,
+    query: Query = None,
+    task: Task = None,
     test: Annotated[
         float, typer.Option(help="Share of the rows held out for the test scores; no trial sees them.")
     ] = 0.2,
-    group: Annotated[
-        str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)
-    ] = None,
-    split_time: Annotated[
-        str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)
-    ] = None,
-    number: Annotated[
-        list[str] | None, typer.Option(help="Column that is a number. Repeatable.", show_default=False)
-    ] = None,
-    category: Annotated[
-        list[str] | None, typer.Option(help="Column that is a category. Repeatable.", show_default=False)
-    ] = None,
-    date: Annotated[
-        list[str] | None, typer.Option(help="Column that is a date. Repeatable.", show_default=False)
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Column to leave out. Repeatable.", show_default=False)
-    ] = None,
+    group: Group = None,
+    split_time: SplitTime = None,
+    number: Number = None,
+    category: Category = None,
+    date: Date = None,
+    ignore: Ignore = None,
     effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
-    ] = None,
+    epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
@@ -85,11 +76,7 @@ def tune(
     """
     from plainnet.runs.tune_run import tune_run
 
-    kinds = {
-        name: kind
-        for kind, names in (("number", number), ("category", category), ("date", date), ("ignored", ignore))
-        for name in names or ()
-    }
+    kinds = kinds_of(number, category, date, ignore)
     seconds = None if time is None else seconds_of(time, "--time")
     run = tune_run(
         table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
