@@ -138,13 +138,9 @@ def train_pack(
             time_limit = max(time_limit - checkpoints.seconds, 1e-9)
     started = perf_counter() - (0.0 if checkpoints is None else checkpoints.seconds)
     with signs:
-        if device == "cpu":
-            histories = train_many(
-                trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
-                checkpoints=checkpoints,
-            )  # fmt: skip
-        else:
-            histories = _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
+        histories = train_all(
+            trials, loss, device, engine, time_limit, progress=progress, on_epochs=on_epochs, checkpoints=checkpoints
+        )
     seconds = perf_counter() - started
     members = [
         Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
@@ -190,12 +186,14 @@ def train_all(
     *,
     progress: bool = False,
     on_epochs: OnEpochs | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[History]:
     """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack``."""
     if device == "cpu":
         return train_many(
-            trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs
-        )
+            trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
+            checkpoints=checkpoints,
+        )  # fmt: skip
     return _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
 
 
