@@ -11,7 +11,7 @@ import pytest
 
 import plainnet
 from plainnet import NetClassifier, NetRegressor
-from plainnet.cli.cli import app, main
+from plainnet.cli.cli import app
 from plainnet.cli.output import print_scores
 from tests.helpers import people
 
@@ -20,24 +20,10 @@ VERBS = tuple(command.callback.__name__ for command in app.registered_commands)
 
 
 @pytest.fixture
-def run_cli(monkeypatch, capsys, tmp_path):
+def run_cli(monkeypatch, command_line, tmp_path):
     """Run the command line in a folder of its own: arguments -> (exit code, output, errors)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr("warnings.showwarning", None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plainnet", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return command_line
 
 
 @pytest.fixture

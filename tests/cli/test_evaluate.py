@@ -1,13 +1,11 @@
 """``plainnet evaluate``, ``compare`` and ``train --folds`` as a user meets them."""
 
 import json
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from plainnet.cli.cli import main
 from plainnet.runs.train_run import train_run
 from tests.helpers import people
 
@@ -27,24 +25,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_cli(monkeypatch, capsys, folder):
+def run_cli(monkeypatch, command_line, folder):
     """Run the command line in that folder: arguments -> (exit code, output, errors)."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "140")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr("warnings.showwarning", None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plainnet", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return command_line
 
 
 def test_scores_have_intervals_and_the_threshold_is_named(run_cli) -> None:

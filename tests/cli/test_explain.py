@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import plainnet
-from plainnet.cli.cli import main
 from plainnet.runs.train_run import train_run
 from tests.helpers import people
 
@@ -27,25 +25,11 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_cli(monkeypatch, capsys, tmp_path, finished):
+def run_cli(monkeypatch, command_line, tmp_path, finished):
     """Run the command line in a copy of the folder: arguments -> (exit code, output, errors)."""
     shutil.copytree(finished, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr("warnings.showwarning", None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plainnet", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return command_line
 
 
 def test_the_columns_of_a_run_are_explained_on_its_test_rows(run_cli) -> None:
