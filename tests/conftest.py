@@ -1,6 +1,7 @@
-"""Fixtures that every test gets."""
+"""Fixtures for tests of every stage."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # before scipy is imported: scikit-learn's array checks run too
@@ -22,3 +23,25 @@ def fixed_seeds() -> Iterator[None]:
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Run the command line on a wide, plain terminal: arguments -> (exit code, output, errors)."""
+    from plainnet.cli.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("warnings.showwarning", None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plainnet", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stopped.value.code or 0), out, err
+
+    return run
