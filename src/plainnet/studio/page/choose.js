@@ -11,7 +11,7 @@ const EXAMPLES = { moons: "two moons", circles: "circles", spirals: "spirals", t
 /** @type {{table: string, kinds: Record<string, string>, columns: any[]}} */
 const chosen = { table: "", kinds: {}, columns: [] };
 
-/** @param {any} state @param {() => Promise<any>} refresh @param {() => void} begun */
+/** @param {any} state @param {() => Promise<any>} refresh @param {(training: any) => void} begun */
 export function startChoosing(state, refresh, begun) {
   const drop = byId("drop");
   byId("drop-note").textContent = `It stays on this machine, in ${state.work}. Up to ${state.most_bytes / 2 ** 30} GiB.`;
@@ -34,8 +34,7 @@ export function startChoosing(state, refresh, begun) {
     byId("train").disabled = true;
     try {
       message("");
-      await post("/api/train", order());
-      begun();
+      begun(await post("/api/train", order()));
     } catch (error) {
       message(reason(error));
     }

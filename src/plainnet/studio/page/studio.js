@@ -7,7 +7,7 @@ import { byId, message, reason } from "./dom.js";
 import { listRuns, showJudge } from "./judge.js";
 import { showKeep } from "./keep.js";
 import { showTry } from "./try.js";
-import { redraw, startWatching } from "./watch.js";
+import { expect, redraw, startWatching } from "./watch.js";
 
 const STEPS = ["choose", "watch", "judge", "try", "keep"];
 /** @type {any} */
@@ -66,7 +66,9 @@ async function start() {
 /** @param {string} step */
 const stepAddress = (step) => (["judge", "try", "keep"].includes(step) && run ? `${step}/${encodeURIComponent(run)}` : step);
 
-function watch() {
+/** @param {any} training */
+function watch(training) {
+  expect(training);
   if (location.hash === "#watch") redraw();
   else location.hash = "watch";
 }

@@ -29,6 +29,11 @@ async function steer(what) {
   }
 }
 
+/** Take note of a training that was started here, before its first event: what is shown of the one before it is over. @param {any} training */
+export function expect(training) {
+  if (seen.training?.number !== training.number) take({ training, curves: [] }, () => {});
+}
+
 /** @param {any} event @param {(training: any) => void} ended */
 function take(event, ended) {
   const before = seen.training;
