@@ -15,12 +15,15 @@ _came: list[int] = []
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Have SIGTERM raise KeyboardInterrupt inside the block, as Ctrl-C does; a second one is not listened to: who is in a hurry kills."""
+    """Have SIGTERM do inside the block what Ctrl-C does; a second one is not listened to: who is in a hurry kills."""
 
-    def raised(number: int, _: Any) -> None:
+    def raised(number: int, frame: Any) -> None:
         _came.append(number)
         if len(_came) == 1:
-            raise KeyboardInterrupt
+            handler = signal.getsignal(signal.SIGINT)
+            if not callable(handler):  # a shell's background job has SIGINT ignored
+                raise KeyboardInterrupt
+            handler(signal.SIGINT, frame)
 
     _came.clear()
     before = signal.signal(signal.SIGTERM, raised)

@@ -22,6 +22,7 @@ from plainnet.engines.job import Epochs, Job, Standing
 from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
+from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
@@ -155,9 +156,10 @@ def train_many(
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
-            for future in _as_completed([pool.submit(train, i) for i in fused], checkpoints):
-                future.result()
-                done()
+            with contextlib.closing(_as_completed([pool.submit(train, i) for i in fused], checkpoints)) as ended:
+                for future in ended:
+                    future.result()
+                    done()
             for i in jobs.keys() - set(fused):
                 train(i)
                 done()
@@ -351,13 +353,20 @@ def _check_fused(engines: list[Engine]) -> None:
 
 
 def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Iterator[Future[None]]:
-    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due."""
+    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came.
+    """
     left = set(futures)
-    while left:
-        if checkpoints is not None:
-            checkpoints.write_if_due()
-        ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
-        yield from ended
+    with noted_ctrl_c() as came:
+        while left:
+            if came.is_set():
+                raise KeyboardInterrupt
+            if checkpoints is not None:
+                checkpoints.write_if_due()
+            ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
+            yield from ended
 
 
 def _warn_of_failures(histories: list[History]) -> None:
