@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
 from plainnet.errors import DataWarning, SettingError, TableError
-from plainnet.packs.shards import Layout, Shards, ShardWriter, writing
+from plainnet.packs.shards import Dealt, Layout, Shards, ShardWriter, writing
 from plainnet.settings import FitSettings
+from plainnet.tables.ahead import ahead
 from plainnet.tables.encode import encode
 from plainnet.tables.folders import is_pattern
 from plainnet.tables.read import is_path
@@ -38,6 +41,9 @@ __all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
+
+#: Threads that encode: each has some tens of megabytes in hand.
+MOST_ENCODERS = 4
 
 #: Share of the rows that are held out, where that is fewer than ``ScanSettings.held_out_rows``.
 DEFAULT_SHARE = 1 / 6
@@ -194,21 +200,31 @@ def _train(
 def _write(
     estimator: NetEstimator, scan: Scan, target: str, writer: ShardWriter, seed: int, held_share: float, told: Told
 ) -> Rows | None:
-    """Write the training rows; return the rows to hold out, None where there are none."""
-    held = []
+    """Write the training rows, encoded ahead in other threads; return the rows to hold out, None where there are none."""
     # Few at once: features of many levels take much more room than the cells.
     n_rows = max(1, scan.settings.shard_bytes // (32 * writer.layout.n_features))
-    for numbers, piece in scan.pieces():
-        known = rows_with_target(piece, target)
-        chances = row_shares(numbers[known], seed + 1)
-        for number, rows in enumerate(piece.filter(known).iter_slices(n_rows)):
-            x, _ = encode(estimator.schema_, rows)
-            y = estimator.target_.encode(target_array(rows[target]))
-            chance = chances[number * n_rows : number * n_rows + len(x)]
-            is_held = chance < held_share
-            held.append((x[is_held], y[is_held]))
-            writer.add(x[~is_held], y[~is_held], (chance[~is_held] - held_share) / (1 - held_share))
-        told()
+
+    def parts() -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.float64]]]:
+        for numbers, piece in scan.pieces():
+            known = rows_with_target(piece, target)
+            chances = row_shares(numbers[known], seed + 1)
+            for number, rows in enumerate(piece.filter(known).iter_slices(n_rows)):
+                yield rows, chances[number * n_rows : (number + 1) * n_rows]
+            told()
+
+    def encoded(part: tuple[pl.DataFrame, npt.NDArray[np.float64]]) -> tuple[Rows, Dealt]:
+        rows, chance = part
+        x, _ = encode(estimator.schema_, rows)
+        y = estimator.target_.encode(target_array(rows[target]))
+        is_held = chance < held_share
+        left = ~is_held
+        return (x[is_held], y[is_held]), writer.deal(x[left], y[left], (chance[left] - held_share) / (1 - held_share))
+
+    held = []
+    with contextlib.closing(ahead(encoded, parts(), threads=min(os.cpu_count() or 1, MOST_ENCODERS))) as dealt:
+        for own, records in dealt:
+            held.append(own)
+            writer.add(records)
     if not sum(len(x) for x, _ in held):
         return None
     return np.concatenate([x for x, _ in held]), np.concatenate([y for _, y in held])

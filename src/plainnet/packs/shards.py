@@ -10,8 +10,8 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.errors import RunError
+from plainnet.tables.ahead import ahead
 from plainnet.tables.encode import feature_names
 from plainnet.tables.schema import Schema
 
-__all__ = ["Layout", "ShardWriter", "Shards", "writing"]
+__all__ = ["Dealt", "Layout", "ShardWriter", "Shards", "writing"]
+
+#: Records, (n,), in the order of their shards, and how many go to each.
+Dealt = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 #: Files that are open at once, at most.
 MOST_SHARDS = 512
@@ -82,9 +86,10 @@ class Layout:
         records = np.empty(len(x), dtype=self.dtype)
         records["floats"] = x[:, self.floats]
         records["bytes"] = x[:, self.bytes]
+        rows = np.arange(len(x))
         for place, (first, end) in enumerate(self.groups):
-            own = x[:, first:end]
-            records["levels"][:, place] = np.where(own.any(axis=1), own.argmax(axis=1) + 1, 0)
+            level = x[:, first:end].argmax(axis=1)
+            records["levels"][:, place] = np.where(x[rows, first + level] != 0, level + 1, 0)
         records["y"] = y
         return records
 
@@ -123,15 +128,14 @@ class Shards:
         return self.layout.unpack(np.fromfile(self.paths[place], dtype=self.layout.dtype))
 
     def in_turn(self, order: Sequence[int]) -> Generator[tuple[npt.NDArray[np.float32], npt.NDArray[Any]], None, None]:
-        """Read shards one after the other, the next one while the caller works on this one."""
-        with ThreadPoolExecutor(1, "plainnet-shards") as pool:
-            coming = pool.submit(self.read, order[0])
-            for place in [*order[1:], None]:
-                now = coming.result()
-                if place is not None:
-                    coming = pool.submit(self.read, place)
-                yield now
-                del now
+        """Read shards one after the other, the next one while the caller works on this one; two neighbours that are the same, once."""
+        pieces = ahead(self.read, [place for place, _ in groupby(order)])
+        with contextlib.closing(pieces):
+            for _, same in groupby(order):
+                piece = next(pieces)
+                for _ in same:
+                    yield piece
+                del piece  # so that no third shard is in memory while the next but one is read
 
 
 class ShardWriter:
@@ -144,22 +148,25 @@ class ShardWriter:
         self._open = contextlib.ExitStack()
         self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
 
-    def add(self, x: npt.NDArray[np.float32], y: npt.NDArray[Any], chance: npt.NDArray[np.float64]) -> None:
-        """Write rows.
+    def deal(self, x: npt.NDArray[np.float32], y: npt.NDArray[Any], chance: npt.NDArray[np.float64]) -> Dealt:
+        """Deal rows to the shards; nothing is written yet, so that several threads may do so.
 
         Args:
             x: (n, features).
             y: (n,) or (n, outputs) encoded targets.
             chance: (n,) numbers in [0, 1) that decide the shard of each row.
         """
-        records = self.layout.pack(x, y)
         place = (chance * len(self._files)).astype(np.int64)
         counts = np.bincount(place, minlength=len(self._files))
+        return self.layout.pack(x, y)[np.argsort(place, kind="stable")], counts
+
+    def add(self, dealt: Dealt) -> None:
+        """Write what was dealt."""
+        records, counts = dealt
         ends = np.cumsum(counts)
-        records = records[np.argsort(place, kind="stable")]
         for file, end, count in zip(self._files, ends.tolist(), counts.tolist(), strict=True):
             if count:
-                file.write(records[end - count : end].tobytes())
+                file.write(records[end - count : end].data)
         self._heights += counts
 
     def close(self) -> None:

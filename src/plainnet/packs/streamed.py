@@ -7,7 +7,6 @@ the same for all members: unlike in ``train_pack``, no row is predicted out of f
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -89,7 +88,7 @@ class Runner:
             return
         if last.validation_loss < self.best_loss - stopping.min_delta:
             self.best_loss, self.best_index = last.validation_loss, index
-            self.best = copy.deepcopy(self.trial.model.state_dict())
+            self.best = {name: tensor.clone() for name, tensor in self.trial.model.state_dict().items()}
         elif stopping.is_over(index, self.best_index):
             self.stopped_by = "patience"
 
@@ -198,37 +197,54 @@ def _run(
     deadline = perf_counter() + (inf if time_limit is None else time_limit)
     stopping = None if data.validation is None else EarlyStopping(patience=settings.patience)
     n_shards = len(shards.heights)
-    with count_bar(settings.epochs * n_shards, "shard", shown=progress) as done:
+    n_pieces = settings.epochs * n_shards
+    with (
+        count_bar(n_pieces, "shard", shown=progress) as done,
+        contextlib.closing(shards.in_turn(_order(n_shards, settings.epochs, runners[0].recipe.seed))) as pieces,
+    ):
         try:
-            for index in range(settings.epochs):
-                order = np.random.RandomState((runners[0].recipe.seed + index) % 2**32).permutation(n_shards).tolist()
-                with contextlib.closing(shards.in_turn(order)) as pieces:
-                    for place in range(n_shards):
-                        live = [runner for runner in runners if runner.is_running]
-                        left = deadline - perf_counter()
-                        if not live or (left <= 0 and (index or place)):
-                            return "time" if live else ""
-                        x, y = next(pieces)
-                        for runner in live:
-                            _give(runner, x, y, weigh(y), data, index * n_shards + place, is_last=place == n_shards - 1)
-                        limit = None if left == inf else max(left, 1e-3)
-                        histories = run([runner.trial for runner in live], time_limit=limit)
-                        for runner, history in zip(live, histories, strict=True):
-                            runner.learn(history, len(x))
-                        del x, y  # so that no third shard is in memory while the next but one is read
-                        cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
-                        if cut:
-                            return cut
-                        done()
-                for number, runner in enumerate(runners):
-                    if runner.is_running:
-                        runner.end_epoch(stopping)
-                        newest = Epochs(runner.epochs[-1:])
-                        if on_epochs is not None and on_epochs(number, runner.trial.model, newest) is True:
-                            return "on_epoch"
+            for number in range(n_pieces):
+                live = [runner for runner in runners if runner.is_running]
+                left = deadline - perf_counter()
+                if not live or (left <= 0 and number):
+                    return "time" if live else ""
+                x, y = next(pieces)
+                is_last = number % n_shards == n_shards - 1
+                for runner in live:
+                    _give(runner, x, y, weigh(y), data, number, is_last=is_last)
+                    # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
+                    runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
+                limit = None if left == inf else max(left, 1e-3)
+                histories = run([runner.trial for runner in live], time_limit=limit)
+                for runner, history in zip(live, histories, strict=True):
+                    runner.learn(history, len(x))
+                del x, y  # so that no third shard is in memory while the next but one is read
+                cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
+                if cut:
+                    return cut
+                done()
+                if is_last and _end_epoch(runners, stopping, on_epochs):
+                    return "on_epoch"
         except KeyboardInterrupt:
             return "interrupt"
     return ""
+
+
+def _order(n_shards: int, epochs: int, seed: int) -> list[int]:
+    """Return the shards in the order in which they are trained on: each once an epoch."""
+    rounds = [np.random.RandomState((seed + index) % 2**32).permutation(n_shards) for index in range(epochs)]
+    return [int(place) for each in rounds for place in each]
+
+
+def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epochs: OnEpochs | None) -> bool:
+    """End the epoch of those that are trained; return whether who looks on wants no more."""
+    for number, runner in enumerate(runners):
+        if runner.is_running:
+            runner.end_epoch(stopping)
+            newest = Epochs(runner.epochs[-1:])
+            if on_epochs is not None and on_epochs(number, runner.trial.model, newest) is True:
+                return True
+    return False
 
 
 def _give(

@@ -6,6 +6,7 @@ decided by a hash of that number, so that no list of rows is held, and every pas
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ import polars as pl
 
 from plainnet.errors import SettingError, TableError
 from plainnet.settings import ScanSettings
+from plainnet.tables.ahead import ahead
 from plainnet.tables.folders import common_types, expand, is_pattern
 from plainnet.tables.frames import plain_types
 
@@ -83,7 +85,7 @@ class Scan:
         )
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame]]:
-        """Read the table from its first row to its last.
+        """Read the table from its first row to its last, each piece while the caller works on the one before.
 
         Args:
             columns: to read; None: all.
@@ -95,12 +97,18 @@ class Scan:
             TableError: a file cannot be read, or has changed since it was scanned.
         """
         names = self.columns if columns is None else list(columns)
-        begin = 0
-        for path, stamp, height in zip(self.files, self.stamps, self.heights, strict=True):
-            for first in range(0, height, self.settings.piece_rows):
-                piece = _read(path, names, first, min(self.settings.piece_rows, height - first))
-                _check_unchanged(path, stamp)
-                numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
+        begins = np.cumsum((0, *self.heights)).tolist()
+        places = [
+            (file, first, min(self.settings.piece_rows, height - first))
+            for file, height in enumerate(self.heights)
+            for first in range(0, height, self.settings.piece_rows)
+        ]
+        parts = ahead(lambda place: _read(self.files[place[0]], names, *place[1:]), places)
+        with contextlib.closing(parts):
+            for file, first, _ in places:
+                piece = next(parts)
+                _check_unchanged(self.files[file], self.stamps[file])
+                numbers = np.arange(begins[file] + first, begins[file] + first + piece.height, dtype=np.uint64)
                 piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
                 kept = np.ones(piece.height, dtype=bool)
                 for salt, low, high in self.cuts:
@@ -110,7 +118,6 @@ class Scan:
                     yield numbers, piece
                 elif kept.any():
                     yield numbers[kept], piece.filter(kept)
-            begin += height
 
     def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
         """Read about so many rows, drawn evenly; all where there are no more.
