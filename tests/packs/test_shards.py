@@ -34,22 +34,23 @@ def rows(table):
     schema = Schema.learn(table.drop("y"))
     x, _ = encode(schema, table.drop("y"))
     y = np.arange(len(x))
-    return x, y, Layout.of(schema, y)
+    return x, y, y / 7, Layout.of(schema, y, weighs=True)
 
 
 def test_each_row_is_in_one_shard_to_the_bit(rows):
-    x, y, layout = rows
+    x, y, weight, layout = rows
     chance = np.random.RandomState(1).rand(len(x))
     with writing(layout, len(x), shard_bytes=x.nbytes // 4 + 1) as writer:
         for part in np.split(np.arange(len(x)), [100, 101, 700]):
-            writer.add(writer.deal(x[part], y[part], chance[part]))
+            writer.add(writer.deal((x[part], y[part], weight[part]), chance[part]))
         shards = writer.shards()
         read = [shards.read(place) for place in range(len(shards.heights))]
-    assert shards.heights == tuple(len(own) for own, _ in read)
+    assert shards.heights == tuple(len(own) for own, *_ in read)
     assert len(read) == 4
-    assert sorted(np.concatenate([numbers for _, numbers in read])) == list(range(len(x)))
-    for place, (own, numbers) in enumerate(read):
+    assert sorted(np.concatenate([numbers for _, numbers, _ in read])) == list(range(len(x)))
+    for place, (own, numbers, weights) in enumerate(read):
         assert np.array_equal(own, x[numbers])
+        assert np.array_equal(weights, weight[numbers])
         assert np.array_equal(np.floor(chance[numbers] * 4), np.full(len(numbers), place))
 
 

@@ -24,7 +24,7 @@ from plainnet.errors import TrainingError
 from plainnet.packs.jobs import CUTS, Pack, bounded
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
-from plainnet.packs.shards import Shards
+from plainnet.packs.shards import Rows, Shards
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
 from plainnet.tables.target import Target
@@ -33,10 +33,10 @@ from plainnet.training.many import OnEpochs, Trial
 from plainnet.training.progress import count_bar
 from plainnet.training.schedules import warmup_cosine
 
-__all__ = ["Held", "train_streamed"]
+__all__ = ["Weigh", "train_streamed"]
 
-#: Features, encoded targets and weights (None: all 1) of the rows that no member trains on; None: there are none.
-Held = tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None
+#: Weights of rows, (n,), by all that is said of them; None: all weigh the same.
+Weigh = Callable[[Rows], npt.NDArray[np.float64] | None]
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Runner:
 
 def train_streamed(
     shards: Shards,
-    held: Held,
+    held: Rows | None,
     target: Target,
     recipes: Sequence[Recipe],
     settings: FitSettings,
@@ -117,7 +117,7 @@ def train_streamed(
     loss: Loss,
     build: Callable[[Recipe], nn.Module],
     optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
-    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    weigh: Weigh,
     device: str = "cpu",
     engine: Literal["auto", "fused"] = "fused",
     time_limit: float | None = None,
@@ -135,7 +135,7 @@ def train_streamed(
         loss: of all members.
         build: makes a member's network.
         optimize: makes its optimizer.
-        weigh: from encoded targets, (n,) or (n, outputs), to the weights of their rows, (n,); None: all 1.
+        weigh: how much each of some rows counts.
         device: where they are trained.
         engine: on the CPU.
         time_limit: seconds for the training.
@@ -145,7 +145,8 @@ def train_streamed(
     Raises:
         TrainingError: no member could be trained; the message is the first one's reason.
     """
-    data = PackData.of(*_nothing(shards), target, None, held)
+    nothing = shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))  # the vote is chosen on the held-out rows
+    data = PackData.of(*nothing[:2], target, None, held if held is None else (*held[:2], weigh(held)))
     n_steps = settings.epochs * shards.n_steps(settings.batch_size)
     with contextlib.ExitStack() as signs:
         runners = []
@@ -167,11 +168,6 @@ def train_streamed(
     return Pack(members, None, cut, perf_counter() - started)
 
 
-def _nothing(shards: Shards) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-    """Return no training rows, of the right shapes: the vote is chosen on the held-out ones."""
-    return shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))
-
-
 def _trial(
     network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int
 ) -> Trial:
@@ -187,7 +183,7 @@ def _run(
     data: PackData,
     settings: FitSettings,
     run: Callable[..., list[History]],
-    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    weigh: Weigh,
     time_limit: float | None,
     *,
     progress: bool,
@@ -208,17 +204,18 @@ def _run(
                 left = deadline - perf_counter()
                 if not live or (left <= 0 and number):
                     return "time" if live else ""
-                x, y = next(pieces)
+                rows = next(pieces)
+                weight, n_rows = weigh(rows), len(rows[0])
                 is_last = number % n_shards == n_shards - 1
                 for runner in live:
-                    _give(runner, x, y, weigh(y), data, number, is_last=is_last)
+                    _give(runner, rows, weight, data, number, is_last=is_last)
                     # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
                     runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
                 limit = None if left == inf else max(left, 1e-3)
                 histories = run([runner.trial for runner in live], time_limit=limit)
                 for runner, history in zip(live, histories, strict=True):
-                    runner.learn(history, len(x))
-                del x, y  # so that no third shard is in memory while the next but one is read
+                    runner.learn(history, n_rows)
+                del rows  # so that no third shard is in memory while the next but one is read
                 cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
                 if cut:
                     return cut
@@ -249,8 +246,7 @@ def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epo
 
 def _give(
     runner: Runner,
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[Any],
+    rows: Rows,
     weight: npt.NDArray[np.float64] | None,
     data: PackData,
     number: int,
@@ -266,8 +262,8 @@ def _give(
         if weight is not None:
             validation = (*validation, np.ones(len(valid_x)) if valid_weight is None else valid_weight)
     runner.trial.options |= {
-        "x": torch.from_numpy(x),
-        "y": recipe.targets(torch.from_numpy(y), data.target),
+        "x": torch.from_numpy(rows[0]),
+        "y": recipe.targets(torch.from_numpy(rows[1]), data.target),
         "sample_weight": weight,
         "validation": validation,
         "seed": (recipe.seed << 24) + number,  # another shuffle for each piece
