@@ -107,7 +107,6 @@ def studio(tmp_path_factory) -> Client:
     return Client(tmp_path_factory.mktemp("studio"))
 
 
-@pytest.mark.filterwarnings("ignore::plainnet.errors.DataWarning")
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in NO_FILES], ids=lambda case: case.name)
 def test_bad_and_odd_files_in_the_studio(case, studio, tmp_path) -> None:
     """Uploaded, described, and where that works though nothing can be learnt, refused by the training; kept only if it can be read."""
