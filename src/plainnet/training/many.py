@@ -156,7 +156,7 @@ def train_many(
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
-            with contextlib.closing(_as_completed([pool.submit(train, i) for i in fused], checkpoints)) as ended:
+            with contextlib.closing(_as_completed(pool, train, fused, checkpoints)) as ended:
                 for future in ended:
                     future.result()
                     done()
@@ -353,15 +353,15 @@ def _check_fused(engines: list[Engine]) -> None:
 
 
 def _as_completed(
-    futures: list[Future[None]], checkpoints: Checkpoints | None = None
+    pool: ThreadPoolExecutor, train: Callable[[int], None], numbers: list[int], checkpoints: Checkpoints | None
 ) -> Generator[Future[None], None, None]:
-    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
+    """Train in threads, yielding futures as they end; between, look for Ctrl-C, and for checkpoints that are due.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came.
     """
-    left = set(futures)
     with noted_ctrl_c() as came:
+        left = {pool.submit(train, i) for i in numbers}
         while left:
             if came.is_set():
                 raise KeyboardInterrupt
