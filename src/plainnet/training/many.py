@@ -48,10 +48,15 @@ class Trial:
         options: keyword arguments of ``train`` that this trial has of its own: ``seed``, ``batch_size``, ``scheduler``, …, and
             ``x`` and ``y``; and ``dropout_seed``, of the fused engine's dropout masks, which otherwise comes from torch's generator.
 
+    Attributes:
+        is_checked: a training on other rows, like these in all but their number, has shown that all its parts fit together.
+
     >>> model = nn.Linear(2, 1)
     >>> Trial(model, torch.optim.SGD(model.parameters(), lr=0.1), seed=3)
     Trial(Linear(in_features=2, out_features=1, bias=True), SGD, seed=3)
     """
+
+    is_checked = False
 
     def __init__(
         self,
@@ -227,6 +232,7 @@ def _job(
             device="cpu",
             epoch_by_epoch=False,
             is_watched=is_watched,
+            is_checked=trial.is_checked,
             **merged,
         )
     )
