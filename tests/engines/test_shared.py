@@ -46,7 +46,14 @@ def case(name):
     classes = torch.from_numpy(random.integers(0, 3, 203))
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    options = {"x": x, "y": classes, "loss": nn.CrossEntropyLoss(), "batch_size": 32, "validation": 0.2, "clip_grad_norm": 0.5}
+    options = {
+        "x": x,
+        "y": classes,
+        "loss": nn.CrossEntropyLoss(),
+        "batch_size": 32,
+        "validation": 0.2,
+        "clip_grad_norm": 0.5,
+    }
     if name == "weights":
         options |= {
             "loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)), "sample_weight": random.random(203), "drop_last": True,
@@ -92,7 +99,7 @@ def together(job, n, start):
     def run(i):
         try:
             results[i] = list(start(*pairs[i]))
-        except BaseException as error:
+        except Exception as error:
             results[i] = error
             sums.barrier.abort()
 
@@ -193,13 +200,21 @@ def test_what_cannot_be_shared_is_refused() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with prepared(model, x, y, loss=nn.MSELoss(), optimizer=optimizer, epochs=1, device="cpu") as job:
         check_shared(job, 1)
-        with pytest.raises(TrainingError, match="BatchNorm1d normalises over all rows of a batch, and 2 workers have some"):
+        with pytest.raises(
+            TrainingError, match="BatchNorm1d normalises over all rows of a batch, and 2 workers have some"
+        ):
             check_shared(job, 2)
     model = nn.Linear(2, 1)
-    with prepared(model, x, y, loss=nn.MSELoss(), optimizer=torch.optim.LBFGS(model.parameters()), epochs=1, device="cpu") as job:
-        with pytest.raises(TrainingError, match="LBFGS measures the loss several times in a step"):
-            check_shared(job, 2)
+    with (
+        prepared(
+            model, x, y, loss=nn.MSELoss(), optimizer=torch.optim.LBFGS(model.parameters()), epochs=1, device="cpu"
+        ) as job,
+        pytest.raises(TrainingError, match="LBFGS measures the loss several times in a step"),
+    ):
+        check_shared(job, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with prepared(model, x, y, loss=nn.MSELoss(), optimizer=optimizer, epochs=1, device="cpu", validation=0.1) as job:
-        with pytest.raises(TrainingError, match="4 workers have at least one row each, and there are 2 validation rows"):
-            check_shared(job, 4)
+    with (
+        prepared(model, x, y, loss=nn.MSELoss(), optimizer=optimizer, epochs=1, device="cpu", validation=0.1) as job,
+        pytest.raises(TrainingError, match="4 workers have at least one row each, and there are 2 validation rows"),
+    ):
+        check_shared(job, 4)

@@ -229,7 +229,9 @@ def _loss(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> tuple[Tensor
     """Return the sum of the losses of some rows, and what makes a mean of such sums: their number, unless classes have weights."""
     prediction, loss = job.model(x), job.loss
     weights = () if weight is None else (weight,)
-    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and not _is_sum(job):  # of rows that are all ignored, its mean is NaN
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and not _is_sum(
+        job
+    ):  # of rows that are all ignored, its mean is NaN
         loss, weights = RowWeightedLoss(loss), (torch.ones(len(x), dtype=x.dtype, device=x.device),)
     found = loss(prediction, y, *weights).reshape(())
     if _is_sum(job):
