@@ -1,13 +1,16 @@
 """Cross-validation: every row is tested once, by networks that did not see it."""
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from plainnet import DataWarning, NetClassifier, NetRegressor, SettingError, TableError
 from plainnet.runs import folds as folds_file
@@ -138,8 +141,27 @@ def test_intervals_and_thresholds_of_the_folds_are_their_own() -> None:
     assert "F1" in {score.metric for score in found.pooled}
 
 
+@pytest.mark.parametrize("settings", [QUICK, QUICK | {"members": 3, "dropout": 0.2}])
+def test_folds_at_once_are_those_in_turn(monkeypatch, settings) -> None:
+    table, y = people().drop("rich"), people()["rich"].to_numpy()
+    classifier = NetClassifier(**settings).fit(table, y)
+    at_once = cross_validate(classifier, table, y, folds=4)
+    monkeypatch.setattr(folds_file, "MOST_BYTES", 1)
+    in_turn = cross_validate(classifier, table, y, folds=4)
+    for one, other in zip(at_once.folds, in_turn.folds, strict=True):
+        np.testing.assert_array_equal(one.predictions, other.predictions)
+        assert one.threshold == other.threshold
+
+
+def test_folds_of_networks_of_ones_own_and_with_a_time_limit_are_in_turn() -> None:
+    table, y = people().drop("rich"), people()["rich"].to_numpy()
+    for settings in ({"network": lambda n_in, n_out: nn.Linear(n_in, n_out)}, {"time_limit": 60.0}):
+        classifier = NetClassifier(epochs=2, members=1, **settings).fit(table, y)
+        assert [len(fold.rows) for fold in cross_validate(classifier, table, y, folds=3).folds] == [100] * 3
+
+
 def test_ctrl_c_keeps_the_folds_that_are_done(source, tmp_path, monkeypatch) -> None:
-    real, calls = folds_file.fit_parts, []
+    real, calls = folds_file._scored, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -147,12 +169,38 @@ def test_ctrl_c_keeps_the_folds_that_are_done(source, tmp_path, monkeypatch) -> 
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(folds_file, "fit_parts", interrupted)
+    monkeypatch.setattr(folds_file, "_scored", interrupted)
     run = train_run(source, "rich", tmp_path / "run", folds=4, settings=QUICK)
     assert run.facts["folds"]["stopped_by"] == "interrupt"
     assert len(run.facts["folds"]["each"]) == 2
     assert run.facts["scores"]["cross-validation"][0]["rows"] == 150
     assert read_run(run.path).estimator().predict(people()).shape == (300,)
+
+
+def test_ctrl_c_while_folds_train_at_once_keeps_those_that_are_done(monkeypatch) -> None:
+    """Each fold has one network: with a thread for one alone, the first two are done when the third is interrupted."""
+    from plainnet.packs import packs
+
+    table, y = people().drop("rich"), people()["rich"].to_numpy()
+    classifier = NetClassifier(**QUICK).fit(table, y)
+    begun = []
+
+    def press(number, *_):
+        begun.append(number)
+        if number == 2 and begun.count(2) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        if number > 2:
+            time.sleep(0.05)  # time for the main thread to see it, however busy the machine is
+
+    real = packs.train_many
+    monkeypatch.setattr(
+        packs, "train_many", lambda *args, **options: real(*args, **options | {"threads": 1, "on_epochs": press})
+    )
+    classifier.set_params(epochs=200)
+    found = cross_validate(classifier, table, y, folds=5)
+    assert found.stopped_by == "interrupt"
+    assert len(found.folds) in (2, 3)  # the third, if it was trained before the signal came
+    assert len(found.pooled[0].metric) > 0
 
 
 def test_runs_of_quantiles_and_of_counts_are_scored_by_their_own_losses(source, tmp_path) -> None:

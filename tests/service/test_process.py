@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -85,14 +86,35 @@ def test_slow_and_broken_clients_do_not_stop_the_others(server):
                 raw.sendall(head + b"\r\n[{")
         assert ask(port)[0] == 200
         assert b"408" in slow[4].recv(1000)  # after --max-seconds
-    for _ in range(500):
-        with socket.create_connection(("127.0.0.1", port), timeout=10):
-            pass
-    assert ask(port)[0] == 200
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
         raw.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 200000\r\n\r\n" % port)
         assert b"413" in raw.recv(1000)
     assert ask(port)[0] == 200
+
+
+def open_files(process):
+    """How many files and connections a process has open; 0 where the system does not tell."""
+    folder = Path(f"/proc/{process.pid}/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def test_ten_thousand_connections_in_turn_do_not_stop_the_others(server):
+    process, port, _ = server
+    before = open_files(process)
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 1000\r\n" % port
+    other = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    for number in range(10_000):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            raw.sendall((b"", b"POST /pre", head, head + b"\r\n[{")[number % 4])
+        if number % 500 == 0:
+            assert ask(port, connection=other)[0] == 200
+    assert ask(port, connection=other)[0] == 200
+    other.close()
+    assert ask(port)[0] == 200
+    deadline = time.monotonic() + 20
+    while open_files(process) > before + 20:
+        assert time.monotonic() < deadline, "connections are left open"
+        time.sleep(0.1)
 
 
 def test_the_page_predicts(server):

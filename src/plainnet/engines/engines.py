@@ -85,7 +85,7 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"]
     from plainnet.kernels import kernels
 
     try:
-        plan = make_plan(job, fused.draw_dropout_seed(job))
+        plan = make_plan(job, fused.dropout_seed_of(job))
     except NotFusible as no:
         if wanted == "fused":
             raise TrainingError(f"engine='fused' cannot train this: {no}. Pass engine='auto' or 'eager'.") from no

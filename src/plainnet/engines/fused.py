@@ -28,7 +28,7 @@ from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
 
-__all__ = ["FusedTraining", "draw_dropout_seed", "driven", "kernels_of", "run", "run_chunks"]
+__all__ = ["FusedTraining", "draw_dropout_seed", "driven", "dropout_seed_of", "kernels_of", "run", "run_chunks"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
@@ -73,7 +73,7 @@ def run_chunks(
         NotFusible: the job cannot be fused.
         LossDivergedError: the loss became NaN or infinite.
     """
-    training = FusedTraining(job, make_plan(job, draw_dropout_seed(job)) if plan is None else plan, alone=alone)
+    training = FusedTraining(job, make_plan(job, dropout_seed_of(job)) if plan is None else plan, alone=alone)
     yield from driven(training, standing)
 
 
@@ -89,10 +89,15 @@ def driven(training: FusedTraining, standing: Standing | None = None) -> Iterato
         training.end()
 
 
-def draw_dropout_seed(job: Job) -> int:
+def dropout_seed_of(job: Job) -> int:
+    """Return the job's seed of dropout masks, or draw it."""
+    return draw_dropout_seed(job.model) if job.dropout_seed is None else job.dropout_seed
+
+
+def draw_dropout_seed(model: torch.nn.Module) -> int:
     """Draw the seed of the dropout masks from torch's generator, where eager dropout comes from; 0 without dropout."""
     kinds = torch.nn.Dropout | torch.nn.AlphaDropout
-    has_dropout = any(isinstance(module, kinds) and module.training for module in job.model.modules())
+    has_dropout = any(isinstance(module, kinds) and module.training for module in model.modules())
     return int(torch.randint(2**62, ())) if has_dropout else 0
 
 

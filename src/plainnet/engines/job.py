@@ -134,6 +134,7 @@ class Job:
         epoch_by_epoch: the network and the optimizer are up to date at each ``yield``. Without it an engine may be some
             epochs ahead of those it has yielded, and leaving the loop early keeps their weights.
         is_watched: somebody looks on: the network has its weights at each ``yield``, of which there are a hundred or more.
+        dropout_seed: of the fused engine's dropout masks; None: drawn from torch's generator.
     """
 
     model: nn.Module
@@ -155,6 +156,7 @@ class Job:
     closure: bool = False
     epoch_by_epoch: bool = True
     is_watched: bool = False
+    dropout_seed: int | None = None
 
     @property
     def is_full_batch(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -42,13 +43,28 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from plainnet.packs.packs import Pack
+    from plainnet.packs.jobs import Pack, PackJob
     from plainnet.training.checkpoints import Checkpoints
     from plainnet.training.many import OnEpochs
 
-__all__ = ["NetEstimator"]
+__all__ = ["BegunFit", "NetEstimator"]
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BegunFit:
+    """A fit whose networks wait to be trained.
+
+    Attributes:
+        job: the networks and their rows.
+        y: targets of the training rows.
+        there: which rows of the table are training rows, None: all.
+    """
+
+    job: PackJob
+    y: Array
+    there: npt.NDArray[np.bool_] | None
 
 
 class NetEstimator(BaseEstimator):  # type: ignore[misc]
@@ -130,9 +146,22 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         Raises:
             TableError, SettingError, ValueError: the table or a setting cannot be used; the message says why.
         """
-        check_options(self)
+        from plainnet.packs.packs import train_pack
+
         if (scan := asked_scan(X, y, sample_weight, validation)) is not None:
+            check_options(self)
             return fit_scan(self, scan, y, sample_weight, validation, on_epochs)
+        begun = self.begin_fit(X, y, sample_weight, validation=validation)
+        pack = train_pack(begun.job, progress=self.verbose, on_epochs=on_epochs, checkpoints=checkpoints)
+        return self.end_fit(begun, pack)
+
+    def begin_fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None
+    ) -> BegunFit:
+        """Do what ``fit`` does before the training; for who trains several fits at once. The arguments are those of ``fit``."""
+        from plainnet.packs.jobs import make_pack_job
+
+        check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
             raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
@@ -156,10 +185,19 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_x, _ = encode(self.schema_, valid_table)
             valid_weight = self._joint_weight(valid_y, None)
             held = (valid_x, self.target_.encode(valid_y), valid_weight)
-        pack = self._train(table, y, self._joint_weight(y, weight), held, settings, seed, on_epochs, checkpoints)
+        with self._seeded(seed):
+            job = make_pack_job(
+                self._data(table, y, self._joint_weight(y, weight), held), self._recipes(settings, seed), settings,
+                loss=self._own_loss(), build=self._build, optimize=self._optimize, device=self._device(), engine=self._engine(),
+                time_limit=self.time_limit,
+            )  # fmt: skip
+        return BegunFit(job, y, there)
+
+    def end_fit(self, begun: BegunFit, pack: Pack) -> Self:
+        """Do what ``fit`` does after the training."""
         self.keep_members(pack.members, pack.stopped_by, pack.seconds)
-        self._learn_residuals(y, pack.out_of_fold)
-        self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), there)
+        self._learn_residuals(begun.y, pack.out_of_fold)
+        self.out_of_fold_ = None if pack.out_of_fold is None else aligned(self._decoded(pack.out_of_fold), begun.there)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -206,35 +244,6 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.out_of_fold_ = None
         self.history_ = join_histories(self.members_)
         return self
-
-    def _train(
-        self,
-        table: pl.DataFrame,
-        y: Array,
-        weight: Array | None,
-        held: tuple[Array, Array, Array | None] | None,
-        settings: FitSettings,
-        seed: int,
-        on_epochs: OnEpochs | None,
-        checkpoints: Checkpoints | None,
-    ) -> Pack:
-        from plainnet.packs.packs import train_pack
-
-        with self._seeded(seed):
-            return train_pack(
-                self._data(table, y, weight, held),
-                self._recipes(settings, seed),
-                settings,
-                loss=self._own_loss(),
-                build=self._build,
-                optimize=self._optimize,
-                device=self._device(),
-                engine=self._engine(),
-                time_limit=self.time_limit,
-                progress=self.verbose,
-                on_epochs=on_epochs,
-                checkpoints=checkpoints,
-            )
 
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
         """Keep what prediction intervals need; a classifier has none."""

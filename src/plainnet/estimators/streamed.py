@@ -31,7 +31,7 @@ from plainnet.training.progress import count_bar
 
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
-    from plainnet.packs.packs import Pack
+    from plainnet.packs.jobs import Pack
     from plainnet.training.many import OnEpochs
 
 __all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 from time import perf_counter
 from typing import Any, Literal
@@ -23,76 +23,23 @@ import torch
 from torch import nn
 
 from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.errors import SettingError, TrainingError
+from plainnet.errors import SettingError
 from plainnet.networks.networks import parameter_groups
-from plainnet.packs.members import Member, PackData, Recipe, Rows
-from plainnet.packs.voting import elect
-from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.packs.jobs import Pack, PackJob, bounded
+from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial, train_many
-from plainnet.training.schedules import warmup_cosine
 from plainnet.training.training import train
 
-__all__ = ["CUTS", "Pack", "adamw", "bounded", "fold_of_rows", "pass_over", "train_all", "train_pack"]
+__all__ = ["adamw", "pass_over", "train_all", "train_pack", "train_packs"]
 
 Array = npt.NDArray[np.float64]
 
-#: What ends the members that still train, and those that have not begun.
-CUTS = ("interrupt", "time", "on_epoch")
-
-
-@dataclass(frozen=True)
-class Pack:
-    """A trained pack.
-
-    Attributes:
-        members: those that could be trained.
-        out_of_fold: (N, C) joint predictions of the training rows, each by members that did not train on it: probabilities or
-            standardised numbers; None where no member held rows out.
-        stopped_by: 'interrupt', 'time' or 'on_epoch' where not all members were trained to their end; else ''.
-        seconds: wall time of the training.
-    """
-
-    members: list[Member]
-    out_of_fold: Array | None
-    stopped_by: str
-    seconds: float
-
-
-def fold_of_rows(y: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """Deal the rows to folds of the same size, and of the same share of each class.
-
-    Args:
-        y: (N,) classes; or (N, C) numbers, whose rows are dealt at random.
-        folds: F.
-        seed: of the deal.
-
-    Returns:
-        (N,) the fold of each row, 0 … F - 1.
-
-    >>> np.bincount(fold_of_rows(np.array([0] * 6 + [1] * 3), 3, seed=0))
-    array([3, 3, 3])
-    """
-    order = np.random.RandomState(seed).permutation(len(y))  # its numbers are frozen: the same rows for ever
-    if y.ndim == 1:
-        order = order[np.argsort(y[order], kind="stable")]
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[order] = np.arange(len(y)) % folds
-    return fold
-
 
 def train_pack(
-    data: PackData,
-    recipes: Sequence[Recipe],
-    settings: FitSettings,
+    job: PackJob,
     *,
-    loss: Loss,
-    build: Callable[[Recipe], nn.Module],
-    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
-    device: str = "cpu",
-    engine: Literal["auto", "fused"] = "fused",
-    time_limit: float | None = None,
     progress: bool = False,
     on_epochs: OnEpochs | None = None,
     checkpoints: Checkpoints | None = None,
@@ -100,15 +47,7 @@ def train_pack(
     """Train the members, choose the weights of their vote, and predict the rows that each held out.
 
     Args:
-        data: the rows.
-        recipes: of the members; they share torch's random generator, in their order.
-        settings: batch size, epochs, patience, folds.
-        loss: of all members.
-        build: makes a member's network.
-        optimize: makes its optimizer.
-        device: where they are trained; all but the CPU trains one after the other.
-        engine: on the CPU.
-        time_limit: seconds for the training; on a GPU looked at between two members.
+        job: the pack.
         progress: show a progress bar.
         on_epochs: as for ``train_many``; the number is the member's.
         checkpoints: as for ``train_many``, on the CPU alone; the time they have seen counts for the limit.
@@ -118,59 +57,57 @@ def train_pack(
         SettingError: checkpoints are asked for, and it is not the fused engine on the CPU that trains.
         RunError: the checkpoints are of another training.
     """
-    held_out, trials, signs = [], [], contextlib.ExitStack()
-    folds: dict[int, npt.NDArray[np.int64]] = {}
-    for recipe in recipes:
-        kept = np.arange(len(data.x))
-        held = kept[:0]
-        if recipe.fold >= 0:
-            if recipe.group not in folds:
-                folds[recipe.group] = fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + recipe.group)
-            kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
-        held_out.append(held)
-        network = build(recipe)
-        optimizer = optimize(network, recipe)
-        signs.enter_context(bounded(optimizer, network, recipe))
-        trials.append(_trial(network, optimizer, data, kept, held, settings, recipe))
+    time_limit = job.time_limit
     if checkpoints is not None:
-        _begin(checkpoints, data, recipes, settings, trials, device)
+        _begin(checkpoints, job)
         if time_limit is not None:
             time_limit = max(time_limit - checkpoints.seconds, 1e-9)
     started = perf_counter() - (0.0 if checkpoints is None else checkpoints.seconds)
-    with signs:
+    with job.bounded(), torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(job.generator)
         histories = train_all(
-            trials, loss, device, engine, time_limit, progress=progress, on_epochs=on_epochs, checkpoints=checkpoints
-        )
-    seconds = perf_counter() - started
-    members = [
-        Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
-        for trial, held, history, recipe in zip(trials, held_out, histories, recipes, strict=True)
-        if len(history)
-    ]
-    if not members:
-        reasons = [history.failure for history in histories if history.failure]
-        if not reasons:
-            raise KeyboardInterrupt  # stopped before there was anything to keep
-        raise TrainingError(f"no network could be trained: {reasons[0]}")
-    cut = next((history.stopped_by for history in histories if history.stopped_by in CUTS), "")
-    return Pack(members, elect(data, members), cut, seconds)
+            job.trials, job.device, job.engine, time_limit,
+            progress=progress, on_epochs=on_epochs, checkpoints=checkpoints,
+        )  # fmt: skip
+    return job.finished(histories, perf_counter() - started)
 
 
-def _begin(
-    checkpoints: Checkpoints,
-    data: PackData,
-    recipes: Sequence[Recipe],
-    settings: FitSettings,
-    trials: Sequence[Trial],
-    device: str,
-) -> None:
+def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack | None]:
+    """Train the members of many packs at once: each is trained as ``train_pack`` would train it alone, to the last bit.
+
+    Args:
+        jobs: for the fused engine on the CPU, without a time limit.
+        progress: show a progress bar.
+
+    Returns:
+        The packs in order; after Ctrl-C, None for those that had not begun.
+
+    Raises:
+        TrainingError: of some pack, no member could be trained.
+    """
+    started = perf_counter()
+    with contextlib.ExitStack() as signs:
+        for job in jobs:
+            signs.enter_context(job.bounded())
+        trials = [trial for job in jobs for trial in job.trials]
+        histories = iter(train_all(trials, "cpu", "fused", None, progress=progress))
+    seconds = (perf_counter() - started) / len(jobs)
+    packs: list[Pack | None] = []
+    for job in jobs:
+        own = list(itertools.islice(histories, len(job.trials)))
+        is_left_out = not any(len(history) or history.failure for history in own)
+        packs.append(None if is_left_out else job.finished(own, seconds))
+    return packs
+
+
+def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
     """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
-    if device != "cpu":
-        raise SettingError(f"checkpoints are kept of networks that train on the CPU, and these train on {device}.")
-    digest = hashlib.sha256(repr((settings, list(recipes))).encode())
-    held = () if data.validation is None else data.validation
-    tensors = [data.x, data.y, data.weight, *held]
-    tensors += [tensor for trial in trials for tensor in trial.model.state_dict().values()]
+    if job.device != "cpu":
+        raise SettingError(f"checkpoints are kept of networks that train on the CPU, and these train on {job.device}.")
+    digest = hashlib.sha256(repr((job.settings, list(job.recipes))).encode())
+    held = () if job.data.validation is None else job.data.validation
+    tensors = [job.data.x, job.data.y, job.data.weight, *held]
+    tensors += [tensor for trial in job.trials for tensor in trial.model.state_dict().values()]
     for tensor in tensors:
         if tensor is not None:
             digest.update(np.ascontiguousarray(tensor).data)
@@ -179,7 +116,6 @@ def _begin(
 
 def train_all(
     trials: Sequence[Trial],
-    loss: Loss,
     device: str,
     engine: Literal["auto", "fused"],
     time_limit: float | None,
@@ -188,18 +124,21 @@ def train_all(
     on_epochs: OnEpochs | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> list[History]:
-    """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack``."""
+    """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack`` and its job."""
     if device == "cpu":
         return train_many(
-            trials, loss=loss, engine=engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
+            trials,
+            engine=engine,
+            time_limit=time_limit,
+            progress=progress,
+            on_epochs=on_epochs,
             checkpoints=checkpoints,
-        )  # fmt: skip
-    return _train_in_turn(trials, loss, device, time_limit, progress=progress, on_epochs=on_epochs)
+        )
+    return _train_in_turn(trials, device, time_limit, progress=progress, on_epochs=on_epochs)
 
 
 def _train_in_turn(
     trials: Sequence[Trial],
-    loss: Loss,
     device: str,
     time_limit: float | None,
     *,
@@ -219,7 +158,6 @@ def _train_in_turn(
             else train(
                 trial.model,
                 optimizer=trial.optimizer,
-                loss=loss,
                 device=device,
                 progress=progress,
                 on_epoch=None if on_epochs is None else _each_of(on_epochs, number, trial.model),
@@ -264,56 +202,6 @@ def pass_over(
     news = [replace(epoch, index=epoch.index + passed) for epoch in history.epochs]
     history.epochs = Epochs([*member.history.epochs, *news])
     member.history = history
-
-
-@contextlib.contextmanager
-def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe) -> Iterator[None]:
-    """Have an optimizer keep the signs of a monotone network inside; a copy of an optimizer would not have the hook."""
-    if recipe.monotone is None:
-        yield
-        return
-    hook = optimizer.register_step_post_hook(recipe.monotone.bounds(network, recipe.shape))
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def _trial(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    data: PackData,
-    kept: Rows,
-    held: Rows,
-    settings: FitSettings,
-    recipe: Recipe,
-) -> Trial:
-    weight = data.weight
-
-    validation: tuple[Any, ...] | None = None
-    if len(held):
-        validation = (data.x[held], recipe.targets(data.y[held], data.target), None if weight is None else weight[held])
-    elif data.validation is not None:
-        validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
-    if validation is not None and validation[2] is None:
-        validation = validation[:2]
-    n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
-    everything = len(kept) == len(data.x)
-    return Trial(
-        network,
-        optimizer,
-        x=data.x if everything else data.x[kept],
-        y=recipe.targets(data.y if everything else data.y[kept], data.target),
-        sample_weight=None if weight is None else weight[kept],
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        validation=validation,
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
-        scheduler_every="step",
-        stopping=EarlyStopping(patience=settings.patience) if validation is not None else None,
-        clip_grad_norm=1.0,
-        seed=recipe.seed,
-    )
 
 
 def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -22,8 +22,9 @@ from torch import nn
 
 from plainnet.engines.job import Epoch, Epochs, Loss
 from plainnet.errors import TrainingError
+from plainnet.packs.jobs import CUTS, Pack, bounded
 from plainnet.packs.members import Member, PackData, Recipe
-from plainnet.packs.packs import CUTS, Pack, bounded, train_all
+from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Shards
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
@@ -153,9 +154,9 @@ def train_streamed(
             network = build(recipe)
             optimizer = optimize(network, recipe)
             signs.enter_context(bounded(optimizer, network, recipe))
-            runners.append(Runner(recipe, _trial(network, optimizer, settings, n_steps)))
+            runners.append(Runner(recipe, _trial(network, optimizer, loss, settings, n_steps)))
         started = perf_counter()
-        run = partial(train_all, loss=loss, device=device, engine=engine)
+        run = partial(train_all, device=device, engine=engine)
         cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
     members = [member for runner in runners if (member := runner.finished(cut)) is not None]
     if not members:
@@ -172,9 +173,11 @@ def _nothing(shards: Shards) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
     return shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))
 
 
-def _trial(network: nn.Module, optimizer: torch.optim.Optimizer, settings: FitSettings, n_steps: int) -> Trial:
+def _trial(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int
+) -> Trial:
     return Trial(
-        network, optimizer, epochs=1, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
+        network, optimizer, loss=loss, epochs=1, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
         scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
     )  # fmt: skip
 

@@ -1,15 +1,10 @@
-"""Cross-validation: every row is predicted once by networks that were trained without its fold.
-
-The folds are trained one after the other: a pack already trains on all cores, and Ctrl-C and a time limit reach one training at a time
-(docs/decisions/0007-evaluation.md).
-"""
+"""Cross-validation: every row is predicted once by networks that were trained without its fold; the folds are trained at once."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,11 +15,21 @@ from sklearn.model_selection import GroupKFold
 
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.estimators.estimators import BegunFit
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.evaluation import Score, baseline_of, predictions_of, reach_of, score
-from plainnet.packs.packs import fold_of_rows
-from plainnet.runs.parts import LEAST_ROWS, fit_parts, group_names, of_known_classes, split_parts
-from plainnet.training.progress import count_bar
+from plainnet.packs.jobs import Pack, PackJob, fold_of_rows
+from plainnet.packs.packs import train_pack, train_packs
+from plainnet.runs.parts import (
+    LEAST_ROWS,
+    Rows,
+    group_names,
+    of_known_classes,
+    own_threshold,
+    split_parts,
+    validation_of,
+)
+from plainnet.training.progress import say
 
 __all__ = ["CrossValidation", "Fold", "cross_validate", "deal_folds"]
 
@@ -32,6 +37,8 @@ Array = npt.NDArray[Any]
 
 #: Folds at most: each is a whole training.
 MOST_FOLDS = 100
+#: Of the rows that members of folds hold while they are trained at once: each has its own copy.
+MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Fold:
         train_rows: how many rows the networks were trained on, validation rows included.
         not_scored: its rows of classes that no other fold has.
         scores: on its rows, beside the baseline of the training rows.
-        seconds: of the training.
+        seconds: of the training; its share where folds were trained at once.
         predictions: of its rows, as ``predictions_of`` gives them for the estimator of all rows.
         threshold: of F1, chosen within the training rows.
         reach: half the width of its 90 % intervals; None: there are none.
@@ -163,59 +170,94 @@ def cross_validate(
     fold_of = deal_folds(y, folds, is_class=is_class, seed=seed, groups=group_names(table, group))
     done: list[Fold] = []
     stopped_by = ""
-    with count_bar(folds, "fold", shown=progress) as advance:
-        try:
-            for number in range(folds):
-                fold = _fold(estimator, table, y, fold_of == number, group, seed)
-                if fold is None:
-                    stopped_by = "interrupt"
-                    break
-                done.append(fold)
-                advance()
-        except KeyboardInterrupt:
-            stopped_by = "interrupt"
+    try:
+        for some in _together(estimator, table, folds):
+            if progress and len(some) < folds:
+                say(f"folds {some[0] + 1} to {some[-1] + 1} of {folds}")
+            begun = [_Begun.of(estimator, table, y, fold_of == number, group, seed) for number in some]
+            packs = _packs_of([each.fit.job for each in begun], progress=progress)
+            for each, pack in zip(begun, packs, strict=True):
+                if pack is None or pack.stopped_by == "interrupt":
+                    raise KeyboardInterrupt  # caught below: what is done is kept
+                done.append(_scored(each, pack, estimator, table, y))
+    except KeyboardInterrupt:
+        stopped_by = "interrupt"
     return CrossValidation(done, _pooled(estimator, y, done) if done else [], stopped_by)
 
 
-def _fold(
-    estimator: NetClassifier | NetRegressor,
-    table: pl.DataFrame,
-    y: Array,
-    is_held: npt.NDArray[np.bool_],
-    group: str | None,
-    seed: int,
-) -> Fold | None:
-    """Train without a fold and score it; None: Ctrl-C ended the training."""
-    own = clone(estimator).set_params(verbose=False)
-    if group is not None:
-        own.set_params(kinds={group: "ignored", **(own.kinds or {})})
-    is_class = isinstance(own, NetClassifier)
-    train, test = np.flatnonzero(~is_held), np.flatnonzero(is_held)
-    inner = split_parts(
-        table[train], y[train], "classes" if is_class else "numbers", test_share=0, group=group, time=None, seed=seed
-    )
-    parts = {name: train[rows] for name, rows in inner.items()} | {"held-out": test}
-    scored = of_known_classes(parts, y) if is_class else parts
-    started = perf_counter()
-    threshold = fit_parts(own, table, y, {name: rows for name, rows in scored.items() if name != "held-out"})
-    seconds = perf_counter() - started
-    if own.history_.stopped_by == "interrupt":
-        return None
-    rows = scored["held-out"]
-    if not len(rows):
-        raise TableError(
-            "every row of a fold is of a class that no other fold has: pass fewer folds, or another --group."
+def _together(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, folds: int) -> list[range]:
+    """Return which folds are trained at once: as many as fit in ``MOST_BYTES``; with a time limit, which is each fold's own, one."""
+    a_row = 4 * estimator.members_[0].recipe.shape.n_in * max(len(estimator.members_), 1)
+    at_once = 1 if estimator.time_limit is not None else max(1, MOST_BYTES // (a_row * table.height))
+    return [range(first, min(first + at_once, folds)) for first in range(0, folds, at_once)]
+
+
+def _packs_of(jobs: Sequence[PackJob], *, progress: bool) -> list[Pack | None]:
+    """Train packs: at once where each member's numbers are its own, which are those of the fused engine."""
+    if len(jobs) > 1 and all(job.engine == "fused" and job.device == "cpu" for job in jobs):
+        return train_packs(jobs, progress=progress)
+    return [train_pack(job, progress=progress) for job in jobs]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A fold whose networks wait to be trained on the other rows: its estimator, all parts, and those that are scored."""
+
+    estimator: NetClassifier | NetRegressor
+    fit: BegunFit
+    parts: dict[str, Rows]
+    scored: dict[str, Rows]
+
+    @classmethod
+    def of(
+        cls,
+        estimator: NetClassifier | NetRegressor,
+        table: pl.DataFrame,
+        y: Array,
+        is_held: npt.NDArray[np.bool_],
+        group: str | None,
+        seed: int,
+    ) -> _Begun:
+        """Split the rows that are not held out, and begin a fit on them."""
+        own = clone(estimator).set_params(verbose=False)
+        if group is not None:
+            own.set_params(kinds={group: "ignored", **(own.kinds or {})})
+        is_class = isinstance(own, NetClassifier)
+        train, test = np.flatnonzero(~is_held), np.flatnonzero(is_held)
+        inner = split_parts(
+            table[train],
+            y[train],
+            "classes" if is_class else "numbers",
+            test_share=0,
+            group=group,
+            time=None,
+            seed=seed,
         )
+        parts = {name: train[rows] for name, rows in inner.items()} | {"held-out": test}
+        scored = of_known_classes(parts, y) if is_class else parts
+        if not len(scored["held-out"]):
+            raise TableError(
+                "every row of a fold is of a class that no other fold has: pass fewer folds, or another --group."
+            )
+        rows = scored["train"]
+        return cls(own, own.begin_fit(table[rows], y[rows], validation=validation_of(table, y, scored)), parts, scored)
+
+
+def _scored(begun: _Begun, pack: Pack, estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array) -> Fold:
+    """Score a fold's networks on its rows."""
+    own, rows = begun.estimator.end_fit(begun.fit, pack), begun.scored["held-out"]
+    threshold = own_threshold(own, table, y, begun.scored)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # levels that are in one fold alone are nothing to worry about
         predictions = predictions_of(own, table[rows])
-    scores = score(own, predictions, y[rows], baseline_of(own, y[parts["train"]]), threshold=threshold)
-    if is_class:  # a class that this training did not see has a probability of 0
+    scores = score(own, predictions, y[rows], baseline_of(own, y[begun.parts["train"]]), threshold=threshold)
+    if isinstance(own, NetClassifier):  # a class that this training did not see has a probability of 0
         aligned = np.zeros((len(rows), len(estimator.classes_)), dtype=predictions.dtype)
         aligned[:, np.searchsorted(estimator.classes_, own.classes_)] = predictions
         predictions = aligned
+    held, n_train = begun.parts["held-out"], len(y) - len(begun.parts["held-out"])
     return Fold(
-        rows, len(train), len(test) - len(rows), scores, seconds, predictions, threshold, reach_of(own, len(rows))
+        rows, n_train, len(held) - len(rows), scores, pack.seconds, predictions, threshold, reach_of(own, len(rows))
     )
 
 

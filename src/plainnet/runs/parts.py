@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from plainnet.training.checkpoints import Checkpoints
 
-__all__ = ["LEAST_ROWS", "Rows", "Watch", "fit_parts", "group_names", "known_rows", "of_known_classes", "split_parts"]
+__all__ = [
+    "LEAST_ROWS", "Rows", "Watch", "fit_parts", "group_names", "known_rows", "of_known_classes", "own_threshold", "split_parts",
+    "validation_of",
+]  # fmt: skip
 
 Rows = npt.NDArray[np.int64]
 #: Looks on: called with what is being fitted, the number of a member, its network, and its newest epochs.
@@ -136,12 +139,28 @@ def fit_parts(
         The threshold of F1, chosen on rows that the networks did not train on: out of fold, or the validation rows; None: there are
         neither, or not two classes.
     """
-    held = None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
-    train = parts["train"]
     watch = None if on_epochs is None else partial(on_epochs, estimator)
-    estimator.fit(table[train], y[train], validation=held, on_epochs=watch, checkpoints=checkpoints)
+    train = parts["train"]
+    estimator.fit(
+        table[train], y[train], validation=validation_of(table, y, parts), on_epochs=watch, checkpoints=checkpoints
+    )
+    return own_threshold(estimator, table, y, parts)
+
+
+def validation_of(
+    table: pl.DataFrame, y: npt.NDArray[Any], parts: Mapping[str, Rows]
+) -> tuple[pl.DataFrame, npt.NDArray[Any]] | None:
+    """Return the validation rows and their targets; None: there are none."""
+    return None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
+
+
+def own_threshold(
+    estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any], parts: Mapping[str, Rows]
+) -> float | None:
+    """Return the threshold of F1 of a fitted estimator, as ``fit_parts`` does."""
     if estimator.out_of_fold_ is not None:
-        return threshold_of(estimator, *known_rows(estimator.out_of_fold_, y[train]))
+        return threshold_of(estimator, *known_rows(estimator.out_of_fold_, y[parts["train"]]))
+    held = validation_of(table, y, parts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         return None if held is None else threshold_of(estimator, predictions_of(estimator, held[0]), held[1])

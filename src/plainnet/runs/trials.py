@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from plainnet.engines.job import Loss
 from plainnet.errors import PlainnetWarning
 from plainnet.networks.shape import Shape
+from plainnet.packs.jobs import fold_of_rows
 from plainnet.packs.members import Recipe, draw_recipes
-from plainnet.packs.packs import adamw, fold_of_rows
+from plainnet.packs.packs import adamw
 from plainnet.settings import FitSettings
 from plainnet.tables.target import ClassTarget
 from plainnet.training.history import History

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -46,7 +46,7 @@ class Trial:
         rows: indices of the rows of ``x`` and ``y`` to train on, such as a fold's; None: all.
         held_out: indices of the rows to measure the validation loss on.
         options: keyword arguments of ``train`` that this trial has of its own: ``seed``, ``batch_size``, ``scheduler``, …, and
-            ``x`` and ``y``.
+            ``x`` and ``y``; and ``dropout_seed``, of the fused engine's dropout masks, which otherwise comes from torch's generator.
 
     >>> model = nn.Linear(2, 1)
     >>> Trial(model, torch.optim.SGD(model.parameters(), lr=0.1), seed=3)
@@ -352,7 +352,9 @@ def _check_fused(engines: list[Engine]) -> None:
             raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {engine.reason}.")
 
 
-def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Iterator[Future[None]]:
+def _as_completed(
+    futures: list[Future[None]], checkpoints: Checkpoints | None = None
+) -> Generator[Future[None], None, None]:
     """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
 
     Raises:

@@ -51,6 +51,7 @@ def prepared(
     seed: int = 0,
     epoch_by_epoch: bool = True,
     is_watched: bool = False,
+    dropout_seed: int | None = None,
 ) -> Iterator[Job]:
     """Check a training and make it a Job; the network is on the job's device inside the block.
 
@@ -104,6 +105,7 @@ def prepared(
             closure=_needs_closure(optimizer),
             epoch_by_epoch=epoch_by_epoch,
             is_watched=is_watched,
+            dropout_seed=dropout_seed,
         )
 
 

@@ -1,0 +1,220 @@
+"""A pack that can be trained: its networks made, its rows dealt, each member's training with all that is its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from plainnet.engines.fused import draw_dropout_seed
+from plainnet.engines.job import Loss
+from plainnet.errors import TrainingError
+from plainnet.packs.members import Member, PackData, Recipe, Rows
+from plainnet.packs.voting import elect
+from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.training.history import History
+from plainnet.training.many import Trial
+from plainnet.training.schedules import warmup_cosine
+
+__all__ = ["CUTS", "Pack", "PackJob", "bounded", "fold_of_rows", "make_pack_job"]
+
+Array = npt.NDArray[np.float64]
+
+#: What ends the members that still train, and those that have not begun.
+CUTS = ("interrupt", "time", "on_epoch")
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A trained pack.
+
+    Attributes:
+        members: those that could be trained.
+        out_of_fold: (N, C) joint predictions of the training rows, each by members that did not train on it: probabilities or
+            standardised numbers; None where no member held rows out.
+        stopped_by: 'interrupt', 'time' or 'on_epoch' where not all members were trained to their end; else ''.
+        seconds: wall time of the training.
+    """
+
+    members: list[Member]
+    out_of_fold: Array | None
+    stopped_by: str
+    seconds: float
+
+
+def fold_of_rows(y: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Deal the rows to folds of the same size, and of the same share of each class.
+
+    Args:
+        y: (N,) classes; or (N, C) numbers, whose rows are dealt at random.
+        folds: F.
+        seed: of the deal.
+
+    Returns:
+        (N,) the fold of each row, 0 … F - 1.
+
+    >>> np.bincount(fold_of_rows(np.array([0] * 6 + [1] * 3), 3, seed=0))
+    array([3, 3, 3])
+    """
+    order = np.random.RandomState(seed).permutation(len(y))  # its numbers are frozen: the same rows for ever
+    if y.ndim == 1:
+        order = order[np.argsort(y[order], kind="stable")]
+    fold = np.empty(len(y), dtype=np.int64)
+    fold[order] = np.arange(len(y)) % folds
+    return fold
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """A pack that can be trained: its networks are made, its rows are dealt.
+
+    Attributes:
+        data: the rows.
+        recipes: of the members.
+        settings: batch size, epochs, patience, folds.
+        trials: the members' trainings, each with all that is its own.
+        held_out: the rows that each member holds out.
+        device: where they are trained; all but the CPU trains one after the other.
+        engine: on the CPU.
+        time_limit: seconds for the training; on a GPU looked at between two members.
+        generator: state of torch's generator when all was made: what the user's own parts draw later, they draw from there.
+    """
+
+    data: PackData
+    recipes: Sequence[Recipe]
+    settings: FitSettings
+    trials: Sequence[Trial]
+    held_out: Sequence[Rows]
+    device: str
+    engine: Literal["auto", "fused"]
+    time_limit: float | None
+    generator: torch.Tensor
+
+    @contextlib.contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Have the members' optimizers keep the signs of monotone networks inside."""
+        with contextlib.ExitStack() as signs:
+            for trial, recipe in zip(self.trials, self.recipes, strict=True):
+                signs.enter_context(bounded(trial.optimizer, trial.model, recipe))
+            yield
+
+    def finished(self, histories: Sequence[History], seconds: float) -> Pack:
+        """Return what the trainings came to: the members, their vote, and predictions of the rows that each held out.
+
+        Raises:
+            TrainingError: no member could be trained; the message is the first one's reason.
+            KeyboardInterrupt: Ctrl-C came before there was anything to keep.
+        """
+        members = [
+            Member(trial.model.eval(), held, 0.0, float("nan"), history, recipe)
+            for trial, held, history, recipe in zip(self.trials, self.held_out, histories, self.recipes, strict=True)
+            if len(history)
+        ]
+        if not members:
+            reasons = [history.failure for history in histories if history.failure]
+            if not reasons:
+                raise KeyboardInterrupt
+            raise TrainingError(f"no network could be trained: {reasons[0]}")
+        cut = next((history.stopped_by for history in histories if history.stopped_by in CUTS), "")
+        return Pack(members, elect(self.data, members), cut, seconds)
+
+
+def make_pack_job(
+    data: PackData,
+    recipes: Sequence[Recipe],
+    settings: FitSettings,
+    *,
+    loss: Loss,
+    build: Callable[[Recipe], nn.Module],
+    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
+    device: str = "cpu",
+    engine: Literal["auto", "fused"] = "fused",
+    time_limit: float | None = None,
+) -> PackJob:
+    """Make the members' networks and optimizers, drawing from torch's generator in their order, and deal the rows.
+
+    Args:
+        data: the rows.
+        recipes: of the members.
+        settings: batch size, epochs, patience, folds.
+        loss: of all members.
+        build: makes a member's network.
+        optimize: makes its optimizer.
+        device: as in ``PackJob``.
+        engine: as in ``PackJob``.
+        time_limit: as in ``PackJob``.
+    """
+    held_out, trials = [], []
+    folds: dict[int, npt.NDArray[np.int64]] = {}
+    for recipe in recipes:
+        kept = np.arange(len(data.x))
+        held = kept[:0]
+        if recipe.fold >= 0:
+            if recipe.group not in folds:
+                folds[recipe.group] = fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + recipe.group)
+            kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
+        held_out.append(held)
+        network = build(recipe)
+        trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe))
+    for trial in trials:
+        trial.options["loss"] = loss
+        if engine == "fused" and device == "cpu":  # now, so that a member's numbers are its own wherever it is trained
+            trial.options["dropout_seed"] = draw_dropout_seed(trial.model)
+    return PackJob(data, recipes, settings, trials, held_out, device, engine, time_limit, torch.get_rng_state())
+
+
+@contextlib.contextmanager
+def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe) -> Iterator[None]:
+    """Have an optimizer keep the signs of a monotone network inside; a copy of an optimizer would not have the hook."""
+    if recipe.monotone is None:
+        yield
+        return
+    hook = optimizer.register_step_post_hook(recipe.monotone.bounds(network, recipe.shape))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _trial(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: PackData,
+    kept: Rows,
+    held: Rows,
+    settings: FitSettings,
+    recipe: Recipe,
+) -> Trial:
+    weight = data.weight
+
+    validation: tuple[Any, ...] | None = None
+    if len(held):
+        validation = (data.x[held], recipe.targets(data.y[held], data.target), None if weight is None else weight[held])
+    elif data.validation is not None:
+        validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
+    if validation is not None and validation[2] is None:
+        validation = validation[:2]
+    n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
+    everything = len(kept) == len(data.x)
+    return Trial(
+        network,
+        optimizer,
+        x=data.x if everything else data.x[kept],
+        y=recipe.targets(data.y if everything else data.y[kept], data.target),
+        sample_weight=None if weight is None else weight[kept],
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        validation=validation,
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
+        scheduler_every="step",
+        stopping=EarlyStopping(patience=settings.patience) if validation is not None else None,
+        clip_grad_norm=1.0,
+        seed=recipe.seed,
+    )
