@@ -5,8 +5,8 @@
     plainnet.NetRegressor().fit(table, "column")                    numbers from a table
 
 A row of data walks through the folders in this order: ``tables``, ``networks``, ``engines``, ``training``,
-``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``cluster``, ``service``, ``studio``, ``cli``. The file that bears
-its folder's name is the one to read first.
+``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``cluster``, ``service``, ``studio``, ``cli``. The file
+that bears its folder's name is the one to read first.
 
 Names are imported when they are first used: ``import plainnet`` itself takes milliseconds, torch comes with the first
 network.

@@ -1,6 +1,5 @@
 """Connecting to a cluster: what is refused, what listens, who is let in."""
 
-import builtins
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import pytest
 
 from plainnet.cluster import connect
 from plainnet.cluster.connect import connected
-from plainnet.errors import MissingExtraError, RunError, SettingError
+from plainnet.errors import MissingExtraError, SettingError
 
 
 def enter(*arguments):

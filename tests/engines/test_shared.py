@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,9 +56,8 @@ def case(name):
         "clip_grad_norm": 0.5,
     }
     if name == "weights":
-        options |= {
-            "loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)), "sample_weight": random.random(203), "drop_last": True,
-        }  # fmt: skip
+        weight = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+        options |= {"loss": nn.CrossEntropyLoss(weight=weight), "sample_weight": random.random(203), "drop_last": True}
     if name == "ignored":
         classes[64:70] = -100  # a batch of which one process has ignored rows alone
         options |= {"batch_size": 8, "shuffle": False, "validation": None}
@@ -84,10 +84,8 @@ def shares_of(job, n, together, told=lambda: False):
             "x": job.x[first:stop], "y": job.y[first:stop], "weight": None if job.weight is None else job.weight[first:stop],
             "validation": None if job.validation is None else tuple(None if a is None else a[held] for a in job.validation),
         }  # fmt: skip
-        import dataclasses
-
         share = Share(first, len(job.x), n_valid, lambda tensor, i=i: together.add(i, tensor), told)
-        found.append((dataclasses.replace(job, model=model, optimizer=optimizer, **own), share))
+        found.append((replace(job, model=model, optimizer=optimizer, **own), share))
     return found
 
 
@@ -99,7 +97,7 @@ def together(job, n, start):
     def run(i):
         try:
             results[i] = list(start(*pairs[i]))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the test looks at it
             results[i] = error
             sums.barrier.abort()
 
@@ -175,8 +173,6 @@ def test_all_processes_stop_at_the_same_step(start) -> None:
     with prepared(model, optimizer=optimizer, epochs=EPOCHS, device="cpu", **options) as job:
         sums = Together(2)
         pairs = shares_of(job, 2, sums)
-        from dataclasses import replace
-
         pairs[0] = (pairs[0][0], replace(pairs[0][1], is_told_to_stop=told))
         ended = [None, None]
 

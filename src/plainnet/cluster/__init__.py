@@ -1,5 +1,5 @@
-"""The same trainings on many processes and machines, by Ray: ``plainnet.cluster.train``."""
+"""The same trainings on many processes and machines, by Ray: ``plainnet.cluster.train`` and ``plainnet.cluster.spread``."""
 
-from plainnet.cluster.cluster import train
+from plainnet.cluster.cluster import spread, train
 
-__all__ = ["train"]
+__all__ = ["spread", "train"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plainnet.cluster.connect import connected
 from plainnet.cluster.data_parallel import crew_of, train_together
+from plainnet.cluster.members import hooks_of, spread
 from plainnet.engines.engines import Engine, choose_engine
 from plainnet.engines.fused import dropout_seed_of, kernels_of
 from plainnet.engines.job import Epoch, Job, Loss
@@ -25,7 +26,7 @@ from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import say
 
-__all__ = ["train"]
+__all__ = ["spread", "train"]
 
 
 def train(
@@ -157,7 +158,7 @@ def _train(
     held = 0 if job.validation is None else len(job.validation[0])
     name = "fused" if engine.name == "fused" else "eager"
     reason = f"{engine.reason}, on {n_workers} workers of a Ray cluster"
-    task = Task(bare, len(job.x), held, name, reason, device, dropout_seed_of(job), every)
+    task = Task(bare, len(job.x), held, name, reason, device, dropout_seed_of(job), every, hooks_of(job.optimizer))
     firsts = [len(job.x) * rank // n_workers for rank in range(n_workers + 1)]
     with crew_of(n_workers, gpus=device == "cuda") as crew:
         crew.hand_out([[ray.put(_part(job, rank, n_workers))] for rank in range(n_workers)])

@@ -108,8 +108,8 @@ def _connect(address: str, workers: int | None) -> bool:
         _init(address=address)
     except (ConnectionError, RuntimeError) as error:
         raise RunError(
-            f"the Ray cluster at {address} did not let us in: {str(error).partition('. ')[0]}. Its token has to be in RAY_AUTH_TOKEN, or in a "
-            "file that RAY_AUTH_TOKEN_PATH names; for a cluster without tokens set RAY_AUTH_MODE=disabled."
+            f"the Ray cluster at {address} did not let us in: {str(error).partition('. ')[0]}. Its token has to be in RAY_AUTH_TOKEN, or "
+            "in a file that RAY_AUTH_TOKEN_PATH names; for a cluster without tokens set RAY_AUTH_MODE=disabled."
         ) from error
     return True
 

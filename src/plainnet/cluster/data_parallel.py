@@ -35,7 +35,7 @@ class Crew:
         from plainnet.cluster.worker import Worker
 
         options = {"num_cpus": 1, "num_gpus": int(gpus), "max_concurrency": 4}
-        self._class = ray.remote(**options)(Worker)  # type: ignore[call-overload]
+        self._class = ray.remote(**options)(Worker)
         self._rows: list[Sequence[Any]] = [()] * n_workers
         self.workers: list[Any] = [None] * n_workers
 

@@ -47,6 +47,7 @@ class Task:
         device: 'cpu' or 'cuda'.
         dropout_seed: of the first worker.
         every: seconds between two states that are kept.
+        hooks: of the optimizer, after each step: its copy has none.
     """
 
     job: Job
@@ -57,6 +58,7 @@ class Task:
     device: str
     dropout_seed: int
     every: float
+    hooks: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Worker:
         self._rows: Rows | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._epochs, self._kept = Epochs(), None
+        self._epochs = Epochs()
+        self._kept: tuple[int, State] | None = None
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
 
     def take(self, *parts: Rows) -> None:
@@ -104,7 +107,7 @@ class Worker:
 
         held = parts[0][3] if len(parts) == 1 else None
         valid = None if held is None else tuple(joined([each]) for each in held)
-        self._rows = (*(joined([part[place] for part in parts]) for place in range(3)), valid)  # type: ignore[assignment]
+        self._rows = (*(joined([part[place] for part in parts]) for place in range(3)), valid)
 
     def listen(self) -> tuple[str, int]:
         """Open the door where the workers meet, on the address by which Ray knows this machine; return it."""
@@ -187,6 +190,8 @@ class Worker:
 
         job = task.job
         job.model.to(device)
+        for hook in task.hooks:
+            job.optimizer.register_step_post_hook(hook)
         return replace(
             job, x=tensor(x), y=tensor(y), weight=tensor(weight), loss=_moved(job.loss, device),
             validation=None if held is None else (tensor(held[0]), tensor(held[1]), tensor(held[2])),
@@ -217,7 +222,7 @@ class Worker:
             )  # of its own, torch's store would listen on all interfaces
         if host.startswith("127."):
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        store = distributed.TCPStore(
+        store = distributed.TCPStore(  # type: ignore[attr-defined]
             host, port, self.n_workers, self.rank == 0, timeout=patience, wait_for_workers=False, **own
         )
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
