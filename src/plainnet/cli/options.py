@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from plainnet.errors import SettingError
+
 __all__ = [
-    "Category", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel", "RunOut", "SplitTime",
-    "Task", "kinds_of",
+    "Category", "Cluster", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel",
+    "RunOut", "SplitTime", "Task", "Workers", "kinds_of", "on_cluster",
 ]  # fmt: skip
 
 Columns = list[str] | None
@@ -37,6 +40,31 @@ Ignore = Annotated[Columns, typer.Option(help="Column to leave out. Repeatable."
 Epochs = Annotated[
     int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
 ]
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Of --cluster: processes.  [default: one a CPU of it]", show_default=False)
+]
+
+
+@contextlib.contextmanager
+def on_cluster(cluster: str | None, workers: int | None) -> Iterator[None]:
+    """Train inside the block on a cluster, where one is named."""
+    if cluster is None:
+        if workers is not None:
+            raise SettingError("--workers are processes of a cluster, and none is named: add --cluster auto.")
+        yield
+        return
+    from plainnet.cluster.cluster import spread
+
+    with spread(cluster, workers):
+        yield
 
 
 def kinds_of(number: Columns, category: Columns, date: Columns, ignore: Columns) -> dict[str, str]:

@@ -10,6 +10,7 @@ import typer
 from plainnet.cli import stop
 from plainnet.cli.options import (
     Category,
+    Cluster,
     Date,
     Epochs,
     Group,
@@ -20,7 +21,9 @@ from plainnet.cli.options import (
     RunOut,
     SplitTime,
     Task,
+    Workers,
     kinds_of,
+    on_cluster,
 )
 from plainnet.cli.output import print_json, print_scores, seconds_of
 from plainnet.errors import PlainnetError, SettingError
@@ -52,13 +55,15 @@ plainnet train --resume runs/houses                     after a crash: goes on, 
 
 plainnet train 'sales/*.parquet' --target returned --stream      more rows than memory
 
+plainnet train houses.csv --target price --cluster auto --workers 4     networks on a Ray cluster
+
 plainnet train sqlite:///shop.db --query orders --target returned
 
 plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
 
 
 #: What --resume leaves to be said: all else is in the checkpoint.
-WITH_RESUME = ("table", "resume", "checkpoint_every", "tracker", "track_to", "as_json")
+WITH_RESUME = ("table", "resume", "cluster", "workers", "checkpoint_every", "tracker", "track_to", "as_json")
 
 
 def train(
@@ -162,6 +167,8 @@ def train(
             help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
         ),
     ] = False,
+    cluster: Cluster = None,
+    workers: Workers = None,
     tracker: Annotated[
         str | None,
         typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
@@ -209,13 +216,14 @@ def train(
     if increasing or decreasing:
         settings["monotone"] = _directions(increasing or [], decreasing or [])
     kinds = kinds_of(number, category, date, ignore)
-    if resume is not None:
-        run = resume_run(resume, table, checkpoint_every=every, progress=True)
-    else:
-        run = train_run(
-            table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
-            kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every, stream=stream,
-        )  # fmt: skip
+    with on_cluster(cluster, workers):
+        if resume is not None:
+            run = resume_run(resume, table, checkpoint_every=every, progress=True)
+        else:
+            run = train_run(
+                table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
+                kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every, stream=stream,
+            )  # fmt: skip
     training = run.facts["training"]
     if as_json:
         print_json({"run": str(run.path), **run.facts})

@@ -23,6 +23,7 @@ from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, S
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
+from plainnet.training.elsewhere import elsewhere
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
@@ -132,6 +133,11 @@ def train_many(
     check_number("time_limit", time_limit, above=0)
     trials = list(trials)
     _check_trials(trials, options)
+    if (trainer := elsewhere.get()) is not None:
+        shared = {"progress": progress, "on_epochs": on_epochs, "checkpoints": checkpoints}
+        histories = trainer(trials, x, y, engine=engine, time_limit=time_limit, **shared, **options)
+        _warn_of_failures(histories)
+        return histories
     histories = [History("", "") for _ in trials]
     stop = _Stop(time_limit)
     with (
