@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -352,7 +352,7 @@ def _check_fused(engines: list[Engine]) -> None:
             raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {engine.reason}.")
 
 
-def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Iterator[Future[None]]:
+def _as_completed(futures: list[Future[None]], checkpoints: Checkpoints | None = None) -> Generator[Future[None]]:
     """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
 
     Raises:
