@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-onnx bench-quality bench-speed docs wheel release-check sbom audit size clean
+.PHONY: demo test check fix bench bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -21,7 +21,9 @@ fix: .venv/.installed           ## format and lint, mending what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.installed         ## start-up time; rewrites benchmarks/speed/results.md
+bench: bench-startup bench-speed ## both of these; rewrites docs/benchmarks.md and its pictures
+
+bench-startup: .venv/.installed ## start-up time and one row; rewrites benchmarks/speed/results.md
 	$(BIN)/python benchmarks/speed/startup.py
 
 bench-quality: .venv/.installed ## the defaults beside their peers on the tables in PLAINNET_DATA; fits what benchmarks/quality/fits.csv lacks
