@@ -11,6 +11,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -79,13 +80,16 @@ def read_postgres(url: str, query: str | None) -> pl.DataFrame:
 
     Raises:
         TableError: no connection, a query that fails, or no table chosen among several.
-        MissingExtraError: connectorx is not installed.
+        MissingExtraError: connectorx or pyarrow is not installed.
     """
     shown = without_password(url)
 
     def tables() -> dict[str, str]:
         return dict(_ask_postgres(url, POSTGRES_TABLES).rows())
 
+    for package in ("connectorx", "pyarrow"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "sql", "Reading from PostgreSQL")
     _knock(url)
     return _ask_postgres(url, _select(query, tables, shown))
 
@@ -145,8 +149,6 @@ def _ask_postgres(url: str, query: str) -> pl.DataFrame:
             engine="connectorx",
             pre_execution_query="SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         )
-    except ImportError as error:
-        raise MissingExtraError(error.name or "connectorx", "sql", "Reading from PostgreSQL") from error
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - connectorx panics on some column types, and a panic is no Exception
