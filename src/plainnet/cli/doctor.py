@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from plainnet.cli.options import AsJson
 from plainnet.cli.output import print_json, print_table
 
 __all__ = ["doctor"]
 
 PACKAGES = (
-    "torch",
-    "numba",
-    "numpy",
-    "polars",
-    "narwhals",
-    "scikit-learn",
-    "safetensors",
-    "matplotlib",
-    "typer",
-    "rich",
-)
+    "torch", "numba", "numpy", "polars", "narwhals", "scikit-learn", "safetensors", "matplotlib", "typer", "rich",
+)  # fmt: skip
 EXTRAS = {"excel": ("fastexcel",), "sql": ("connectorx", "pyarrow")}
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check the installation and print what a bug report needs.
 
     [bold]Example[/bold]
