@@ -81,13 +81,9 @@ def read_postgres(url: str, query: str | None) -> pl.DataFrame:
         TableError: no connection, a query that fails, or no table chosen among several.
         MissingExtraError: connectorx is not installed.
     """
-    shown = without_password(url)
-
-    def tables() -> dict[str, str]:
-        return dict(_ask_postgres(url, POSTGRES_TABLES).rows())
-
     _knock(url)
-    return _ask_postgres(url, _select(query, tables, shown))
+    select = _select(query, lambda: dict(_ask_postgres(url, POSTGRES_TABLES).rows()), without_password(url))
+    return _ask_postgres(url, select)
 
 
 def without_password(url: str) -> str:
@@ -139,12 +135,8 @@ def _knock(url: str) -> None:
 
 def _ask_postgres(url: str, query: str) -> pl.DataFrame:
     try:
-        return pl.read_database_uri(
-            query,
-            url,
-            engine="connectorx",
-            pre_execution_query="SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-        )
+        only_reading = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+        return pl.read_database_uri(query, url, engine="connectorx", pre_execution_query=only_reading)
     except ImportError as error:
         raise MissingExtraError(error.name or "connectorx", "sql", "Reading from PostgreSQL") from error
     except (KeyboardInterrupt, SystemExit):
