@@ -30,7 +30,8 @@ from plainnet.cli import (
     train,
     tune,
     tutorial,
-)
+)  # fmt: skip
+from plainnet.cli.output import print_note
 from plainnet.errors import PlainnetError, PlainnetWarning
 
 __all__ = ["app", "main"]
@@ -46,23 +47,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    train,
-    tune,
-    predict,
-    evaluate,
-    compare,
-    explain,
-    show,
-    plot,
-    report,
-    export,
-    serve,
-    studio,
-    runs,
-    track,
-    tutorial,
-    doctor,
-):
+    train, tune, predict, evaluate, compare, explain, show, plot, report, export, serve, studio, runs, track, tutorial, doctor,
+):  # fmt: skip
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 
@@ -133,4 +119,4 @@ def _run() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show our own warnings as one line; others are for developers."""
     if issubclass(category, PlainnetWarning):
-        typer.secho(f"Note: {message}", fg="yellow", err=True)
+        print_note(f"{message}")

@@ -7,10 +7,11 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, requires
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
+from plainnet.cli.options import AsJson
 from plainnet.cli.output import print_json, print_table
 
 __all__ = ["EXTRAS", "doctor"]
@@ -27,7 +28,7 @@ EXTRAS = {
 WORKS = "works"
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a bug report.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check the installation, and print what a bug report needs. The exit code is 1 where something needed is broken.
 
     [bold]Example[/bold]

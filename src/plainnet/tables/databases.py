@@ -82,16 +82,12 @@ def read_postgres(url: str, query: str | None) -> pl.DataFrame:
         TableError: no connection, a query that fails, or no table chosen among several.
         MissingExtraError: connectorx or pyarrow is not installed.
     """
-    shown = without_password(url)
-
-    def tables() -> dict[str, str]:
-        return dict(_ask_postgres(url, POSTGRES_TABLES).rows())
-
     for package in ("connectorx", "pyarrow"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "sql", "Reading from PostgreSQL")
     _knock(url)
-    return _ask_postgres(url, _select(query, tables, shown))
+    select = _select(query, lambda: dict(_ask_postgres(url, POSTGRES_TABLES).rows()), without_password(url))
+    return _ask_postgres(url, select)
 
 
 def without_password(url: str) -> str:
@@ -143,12 +139,8 @@ def _knock(url: str) -> None:
 
 def _ask_postgres(url: str, query: str) -> pl.DataFrame:
     try:
-        return pl.read_database_uri(
-            query,
-            url,
-            engine="connectorx",
-            pre_execution_query="SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-        )
+        only_reading = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+        return pl.read_database_uri(query, url, engine="connectorx", pre_execution_query=only_reading)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - connectorx panics on some column types, and a panic is no Exception
