@@ -156,7 +156,7 @@ def test_folders_that_are_no_runs(tmp_path) -> None:
         (tmp_path / name).write_text("")
     for content, message in (
         ("{", "cannot be read"),
-        ("3", "holds 3, which is no object"),
+        ("3", "is damaged: it holds 3"),
         ("{}", "is damaged: it lacks target"),
     ):
         (tmp_path / "run.json").write_text(content)
@@ -236,13 +236,13 @@ def test_validation_rows_of_unknown_classes_alone_are_refused(tmp_path) -> None:
     [
         (lambda facts: facts.pop("seed"), "is damaged: it lacks seed"),
         (lambda facts: facts["table"].pop("sha256"), "is damaged: it lacks table: sha256"),
-        (lambda facts: facts.update(settings=[]), r"is damaged: its settings is \[\]"),
-        (lambda facts: facts.update(training=3), "is damaged: training: holds 3, which is no object"),
-        (lambda facts: facts.update(target=["y"]), r"is damaged: its target is \['y'\]"),
-        (lambda facts: facts["scores"].update(test=[]), r"is damaged: its scores: test is \[\]"),
-        (lambda facts: facts["scores"].update(test=7), "is damaged: its scores: test is 7"),
-        (lambda facts: facts["scores"]["test"][0].pop("value"), "is damaged: it lacks scores: test: value"),
-        (lambda facts: facts.update(baseline=["a"]), r"is damaged: its baseline is \['a'\]"),
+        (lambda facts: facts.update(settings=[]), r"is damaged: settings is \[\]"),
+        (lambda facts: facts.update(training=3), "is damaged: training is 3"),
+        (lambda facts: facts.update(target=["y"]), r"is damaged: target is \['y'\]"),
+        (lambda facts: facts["scores"].update(test=[]), "is damaged: scores holds a part without a score"),
+        (lambda facts: facts["scores"].update(test=7), "is damaged: scores: test is 7"),
+        (lambda facts: facts["scores"]["test"][0].pop("value"), "is damaged: it lacks scores: test: 0: value"),
+        (lambda facts: facts.update(baseline=["a"]), "is damaged: baseline: 0 is 'a'"),
         (lambda facts: facts.update(format=2), "has format 2, and this version of plainnet reads up to 1"),
     ],
 )

@@ -81,6 +81,18 @@ def test_mlflow_reads_the_numbers_of_the_run_folder(run, uri) -> None:
             assert kept.data.metrics[f"{part}/{score['metric']}"] == pytest.approx(score["value"])
 
 
+def test_mlflow_takes_the_scores_of_numbers(uri, tmp_path) -> None:
+    from mlflow import MlflowClient
+
+    people(100).write_csv(tmp_path / "people.csv")
+    run = train_run(
+        tmp_path / "people.csv", "income", tmp_path / "run", settings={"hidden": (4,), "epochs": 2, "members": 2}
+    )
+    kept = MlflowClient(tracking_uri=uri).get_run(track(run, "mlflow", uri).split()[2])
+    coverage = next(each["value"] for each in run.facts["scores"]["test"] if each["metric"] == "90 % interval coverage")
+    assert kept.data.metrics["test/90 percent interval coverage"] == pytest.approx(coverage)
+
+
 def test_a_history_longer_than_one_request_is_written_whole(run, uri, monkeypatch) -> None:
     from mlflow import MlflowClient
 

@@ -104,7 +104,7 @@ def tried(count: int, seed: int) -> Iterator[str]:
         for _ in range(count):
             path.write_bytes(mutated(draw.choice(originals), draw))
             try:
-                yield _outcome(path, table)
+                yield outcome(path, table)
             except PlainnetError:
                 raise
             except Exception as error:
@@ -113,7 +113,8 @@ def tried(count: int, seed: int) -> Iterator[str]:
                 raise AssertionError(f"{type(error).__name__} from {kept}") from error
 
 
-def _outcome(path: Path, table: pl.DataFrame) -> str:
+def outcome(path: Path, table: pl.DataFrame) -> str:
+    """Read a file and predict: 'read', or 'refused'."""
     try:
         model = plainnet.load(path)
     except plainnet.ModelFileError:

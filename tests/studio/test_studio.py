@@ -117,6 +117,8 @@ def test_every_file_of_the_page_is_there_and_asks_for_no_other_host(client) -> N
         ("a" * 300 + ".csv", "a" * 76 + ".csv"),
         ("example-moons.csv", "my-example-moons.csv"),
         ("adult.csv.gz", "my-adult.csv.gz"),
+        ("Con.csv", "my-Con.csv"),
+        ("lpt1.x.csv", "my-lpt1.x.csv"),
         (".csv", None),
         ("script.py", None),
         ("x.parquet.gz", None),

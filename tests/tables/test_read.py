@@ -717,7 +717,6 @@ def test_a_postgresql_server_that_is_not_there_is_said_at_once_and_without_the_p
 
 def test_postgresql_without_connectorx_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "connectorx", None)
-    monkeypatch.setattr("plainnet.tables.databases._knock", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"Reading from PostgreSQL needs connectorx.*'plainnet\[sql\]'"):
         read_table("postgresql://ann:hunter2@127.0.0.1:9/sales", query="SELECT 1")
 

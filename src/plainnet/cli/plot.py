@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
+from plainnet.cli.options import argument, option
+
 __all__ = ["plot"]
 
 
 def plot(
-    run: Annotated[Path, typer.Argument(help="Run folder, or a history saved as .csv or .json.", show_default=False)],
+    run: Annotated[Path, argument("Run folder, or a history saved as .csv or .json.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]",
-            show_default=False,
-        ),
+        option("Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", "--out", "-o"),
     ] = None,
 ) -> None:
     """Draw the loss curve of a run.

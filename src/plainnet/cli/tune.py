@@ -8,22 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from plainnet.cli import stop
-from plainnet.cli.options import (
-    Category,
-    Date,
-    Epochs,
-    Group,
-    Ignore,
-    Number,
-    Overwrite,
-    Query,
-    RunOut,
-    SplitTime,
-    Task,
-    kinds_of,
-)
-from plainnet.cli.output import print_json, print_scores, print_table, seconds_of
+from plainnet.cli import options, stop
+from plainnet.cli.options import argument, kinds_of, on_cluster, option
+from plainnet.cli.output import better, print_json, print_scores, print_table, seconds_of
 
 __all__ = ["tune"]
 
@@ -33,41 +20,39 @@ plainnet tune houses.csv --target price
 
 plainnet tune houses.csv --target price --trials 200 --time 10m --study houses.sqlite3      again: goes on
 
-plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn"""
+plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn
+
+plainnet tune churn.parquet --target Churn --cluster 10.0.0.7:6379      trials on a Ray cluster"""
 
 
 def tune(
-    table: Annotated[str, typer.Argument(help="Any table that `plainnet train` takes.", show_default=False)],
-    target: Annotated[str, typer.Option("--target", "-t", help="Column to predict.", show_default=False)],
+    table: Annotated[str, argument("Any table that `plainnet train` takes.")],
+    target: Annotated[str, option("Column to predict.", "--target", "-t")],
     trials: Annotated[
         int, typer.Option(help="Settings to try, 1 to 10 000; those that --study has already count.")
     ] = 50,
     time: Annotated[
-        str | None,
-        typer.Option(
-            help="For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.",
-            show_default=False,
-        ),
+        str | None, option("For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.")
     ] = None,
-    study: Annotated[
-        Path | None, typer.Option(help="SQLite file that keeps the trials, to go on from.", show_default=False)
-    ] = None,
-    out: RunOut = None,
-    overwrite: Overwrite = False,
-    query: Query = None,
-    task: Task = None,
+    study: Annotated[Path | None, option("SQLite file that keeps the trials, to go on from.")] = None,
+    out: options.RunOut = None,
+    overwrite: options.Overwrite = False,
+    query: options.Query = None,
+    task: options.Task = None,
     test: Annotated[
         float, typer.Option(help="Share of the rows held out for the test scores; no trial sees them.")
     ] = 0.2,
-    group: Group = None,
-    split_time: SplitTime = None,
-    number: Number = None,
-    category: Category = None,
-    date: Date = None,
-    ignore: Ignore = None,
+    group: options.Group = None,
+    split_time: options.SplitTime = None,
+    number: options.Number = None,
+    category: options.Category = None,
+    date: options.Date = None,
+    ignore: options.Ignore = None,
     effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
-    epochs: Epochs = None,
+    epochs: options.Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
+    cluster: options.Cluster = None,
+    workers: options.Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Search for better settings, and write a run folder of the best, with the untuned default's scores beside its own.
@@ -78,10 +63,12 @@ def tune(
 
     kinds = kinds_of(number, category, date, ignore)
     seconds = None if time is None else seconds_of(time, "--time")
-    run = tune_run(
-        table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
-        time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings={"effort": effort, "epochs": epochs},
-    )  # fmt: skip
+    with on_cluster(cluster, workers):
+        run = tune_run(
+            table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
+            time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True,
+            settings={"effort": effort, "epochs": epochs},
+        )  # fmt: skip
     tuning = run.facts["tuning"]
     if as_json:
         print_json({"run": str(run.path), **run.facts})
@@ -120,7 +107,7 @@ def _tell(tuning: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
             f"{score['value']:.5g}",
             f"{untuned['value']:.5g}",
             f"{score['baseline']:.5g}",
-            "higher" if score["higher_is_better"] else "lower",
+            better(score),
         )
         for part, of_part in scores.items()
         if part != "train"

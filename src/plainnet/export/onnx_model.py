@@ -25,7 +25,7 @@ from plainnet.export.onnx_vote import class_type, decode_vote, vote
 from plainnet.files import replacing
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.encode import match_columns
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Column, Schema, level_strings
 from plainnet.tables.tables import is_table
@@ -242,10 +242,9 @@ def onnx_inputs(model: NetClassifier | NetRegressor | Schema, table: Any) -> dic
 def _cells(column: Column, series: pl.Series) -> npt.NDArray[Any]:
     """Return the cells of a column as the model takes them, (N,)."""
     if column.kind == "number":
-        numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
-        return numbers.to_numpy().astype(np.float64)
+        return numbers_of(series).to_numpy().astype(np.float64)
     if column.kind == "date":
-        dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+        dates, _ = parse_dates(series, column.date_format)
         if dates is None:
             return np.full(len(series), MISSING_DATE)
         return dates.dt.epoch("us").fill_null(MISSING_DATE).to_numpy().astype(np.int64)

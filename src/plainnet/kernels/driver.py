@@ -96,7 +96,7 @@ DONE, OVER, DIVERGED = range(3)
 #: Rows whose losses are joined before the mean over such blocks is taken, as the eager engine does.
 EVALUATION_BLOCK = 65_536
 
-__all__ = ["evaluate", "finish_epoch", "gradient", "help_out", "predict", "train_epochs", "train_steps"]
+__all__ = ["evaluate", "finish_epoch", "gradient", "help_out", "predict", "train_epochs", "train_steps", "update"]
 
 
 @register_jitable
@@ -382,6 +382,13 @@ def finish_epoch(like, k, r, index, _):
 def gradient(like, k, r, position, _):
     """Compute the loss of a batch and its gradient, clipped, but take no step: for optimizers that torch runs itself."""
     _gradient(numbers_at(like, 0), k, r, position, position)
+    put(k, QUIT, 1)
+    return DONE
+
+
+def update(like, k, r, in_chunk, _):
+    """Let the optimizer take its step on the gradient that is there: for gradients that several processes have joined."""
+    _update(numbers_at(like, 0), k, in_chunk)
     put(k, QUIT, 1)
     return DONE
 

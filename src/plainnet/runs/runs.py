@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from plainnet.estimators.load import load
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.plots import save_figure
 from plainnet.files import replacing_folder, sha256_of
+from plainnet.storage.misfit import Wanted, misfit
 from plainnet.training.history import History
 
 __all__ = [
@@ -40,24 +40,18 @@ FORMAT = 1
 MOST_BYTES = 64 * 2**20
 
 #: What run.json holds, so far as it is read: by key, a type or a further object. docs/format.md has all of it.
-CONTENT: dict[str, Any] = {
-    "target": str,
-    "task": str,
-    "task_reason": str,
-    "seed": int,
-    "table": {"source": str, "rows": int, "sha256": str},
-    "split": {"by": str},
-    "settings": dict,
-    "versions": dict,
-    "baseline": list,
-    "scores": dict,
-    "training": {"epochs": int, "best_epoch": int, "seconds": Real, "engine": str, "engine_reason": str},
-    "format": int,
-}
-SCORE = {"metric": str, "value": Real, "baseline": Real, "rows": int, "higher_is_better": bool}
-#: What run.json of older versions lacks.
-LATER: dict[str, Any] = {"threshold": Real | None, "folds": dict | None, "model_sha256": str | None}
-LATER_SCORE = dict.fromkeys(("low", "high", "aim", "mean", "deviation"), Real | None)
+#: A key that ends in '?' is one that older versions did not write. Scores may be NaN, which ``Real`` would not let pass.
+NUMBER = float | int
+SCORE: Wanted = {
+    "metric": str, "value": NUMBER, "baseline": NUMBER, "rows": int, "higher_is_better": bool, str: object,
+    **dict.fromkeys(("low?", "high?", "aim?", "mean?", "deviation?"), NUMBER | None),
+}  # fmt: skip
+CONTENT: Wanted = {
+    "target": str, "task": str, "task_reason": str, "seed": int, "table": {"source": str, "rows": int, "sha256": str, str: object},
+    "split": {"by": str, str: object}, "settings": dict, "versions": dict, "baseline": [NUMBER], "scores": {str: [SCORE]},
+    "training": {"epochs": int, "best_epoch": int, "seconds": NUMBER, "engine": str, "engine_reason": str, str: object},
+    "format": int, "threshold?": NUMBER | None, "folds?": dict | None, "model_sha256?": str | None, str: object,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,42 +202,10 @@ def _problem(facts: Any) -> str:
             f"has format {facts['format']}, and this version of plainnet reads up to {FORMAT}. "
             "Run: pip install --upgrade plainnet"
         )
-    strange = _strange(facts, CONTENT) or _strange_later(facts, LATER)
-    wrong = strange or next(filter(None, map(_strange_scores, facts["scores"].items())), "")
-    if not wrong and not all(isinstance(each, Real) for each in facts["baseline"]):
-        wrong = f"its baseline is {facts['baseline']!r:.40}"
+    wrong = misfit(facts, CONTENT)
+    if not wrong and not all(facts["scores"].values()):
+        wrong = "scores holds a part without a score"
     return f"is damaged: {wrong}. Train again, or take the file from a copy." if wrong else ""
-
-
-def _strange_scores(part: tuple[str, Any]) -> str:
-    """Say what is strange about the scores of one part of the rows, '' if nothing is."""
-    name, scores = part
-    if not isinstance(scores, list) or not scores:
-        return f"its scores: {name} is {scores!r:.40}"
-    place = f"scores: {name}: "
-    found = (_strange(score, SCORE, place) or _strange_later(score, LATER_SCORE, place) for score in scores)
-    return next(filter(None, found), "")
-
-
-def _strange(content: Any, wanted: Mapping[str, Any], place: str = "") -> str:
-    """Say which key a JSON object lacks, or holds something else at, '' if it is as ``wanted``."""
-    if not isinstance(content, dict):
-        return f"{place or 'it '}holds {content!r:.40}, which is no object"
-    for key, kind in wanted.items():
-        if key not in content:
-            return f"it lacks {place}{key}"
-        value = content[key]
-        if isinstance(kind, Mapping):
-            if nested := _strange(value, kind, f"{place}{key}: "):
-                return nested
-        elif not isinstance(value, kind):
-            return f"its {place}{key} is {value!r:.40}"
-    return ""
-
-
-def _strange_later(content: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> str:
-    """Say which key that older versions did not write holds something else than ``wanted``."""
-    return _strange({name: content.get(name) for name in wanted}, wanted, place)
 
 
 def list_runs(folder: str | Path) -> list[Run]:

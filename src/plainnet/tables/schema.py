@@ -17,7 +17,7 @@ import polars as pl
 from plainnet.errors import SettingError, TableError
 from plainnet.tables.bins import find_knots
 from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
-from plainnet.tables.kinds import KINDS, decide_kind, number_strings
+from plainnet.tables.kinds import KINDS, decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
 
 __all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels"]
@@ -100,8 +100,7 @@ class Column:
 
     def to_json(self) -> dict[str, Any]:
         """Return the column as plain values; what it has not is left out."""
-        content = asdict(self)
-        return {key: value for key, value in content.items() if value not in (None, (), 0) or key == "missing"}
+        return {key: value for key, value in asdict(self).items() if value not in (None, (), 0) or key == "missing"}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Column:
@@ -206,8 +205,7 @@ def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.f
 
 
 def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
-    values = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
-    array = values.to_numpy().astype(np.float64)
+    array = numbers_of(series).to_numpy().astype(np.float64)
     known = np.isfinite(array)
     if not known.any():
         raise TableError(f"column {column.name!r} cannot be a number: no cell holds one. Choose category or ignored.")

@@ -23,6 +23,7 @@ from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, S
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
+from plainnet.training.elsewhere import elsewhere
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
@@ -132,6 +133,11 @@ def train_many(
     check_number("time_limit", time_limit, above=0)
     trials = list(trials)
     _check_trials(trials, options)
+    if (trainer := elsewhere.get()) is not None:
+        shared = {"progress": progress, "on_epochs": on_epochs, "checkpoints": checkpoints}
+        histories = trainer(trials, x, y, engine=engine, time_limit=time_limit, **shared, **options)
+        _warn_of_failures(histories)
+        return histories
     histories = [History("", "") for _ in trials]
     stop = _Stop(time_limit)
     with (
@@ -161,7 +167,7 @@ def train_many(
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
-            with contextlib.closing(_as_completed([pool.submit(train, i) for i in fused], checkpoints)) as ended:
+            with contextlib.closing(_as_completed(pool, train, fused, checkpoints)) as ended:
                 for future in ended:
                     future.result()
                     done()
@@ -359,15 +365,15 @@ def _check_fused(engines: list[Engine]) -> None:
 
 
 def _as_completed(
-    futures: list[Future[None]], checkpoints: Checkpoints | None = None
+    pool: ThreadPoolExecutor, train: Callable[[int], None], numbers: list[int], checkpoints: Checkpoints | None
 ) -> Generator[Future[None], None, None]:
-    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
+    """Train in threads, yielding futures as they end; between, look for Ctrl-C, and for checkpoints that are due.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came.
     """
-    left = set(futures)
     with noted_ctrl_c() as came:
+        left = {pool.submit(train, i) for i in numbers}
         while left:
             if came.is_set():
                 raise KeyboardInterrupt
