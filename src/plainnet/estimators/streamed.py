@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from plainnet.packs.jobs import Pack
     from plainnet.training.many import OnEpochs
 
-__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of", "scans_trained_by"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
@@ -46,6 +48,19 @@ Rows = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
 Told = Callable[[], None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
+
+#: What encodes and trains in place of this process; None: it does. Called as ``cluster.scans.train_scan``, but for the number of workers.
+_elsewhere: ContextVar[Callable[..., Pack] | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def scans_trained_by(trainer: Callable[..., Pack]) -> Iterator[None]:
+    """Have ``trainer`` encode and train on the tables that are fitted piece by piece inside the block, on this thread."""
+    token = _elsewhere.set(trainer)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
@@ -108,9 +123,13 @@ def fit_scan(
     layout = Layout.of(estimator.schema_, estimator.target_.encode(estimator.check_y(found.y[:1])))
     shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
     share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
-    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
-        held = _write(estimator, scan, target, writer, seed, share, done)
-        pack = _train(estimator, writer.shards(), held, _weigher(estimator, tally), settings, seed, on_epochs)
+    weigh = _weigher(estimator, tally)
+    if (trainer := _elsewhere.get()) is not None:
+        pack = trainer(estimator, scan, target, settings, seed, share, weigh, on_epochs)
+    else:
+        with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
+            held = _write(estimator, scan, target, writer, seed, share, done)
+            pack = _train(estimator, writer.shards(), held, weigh, settings, seed, on_epochs)
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
     estimator.out_of_fold_ = None
