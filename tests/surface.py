@@ -63,8 +63,8 @@ def members_of(cls: type) -> Iterator[str]:
 
 
 def names(of: Any = plainnet, before: str = "") -> Iterator[str]:
-    for own in sorted(of.__all__):
-        value, name = getattr(of, own), before + own
+    for short in sorted(of.__all__):
+        value, name = getattr(of, short), before + short
         if inspect.ismodule(value):
             yield from names(value, f"{name}.")
         elif inspect.isclass(value):
