@@ -76,7 +76,7 @@ def seen_table(estimator: Estimator, X: Any) -> pl.DataFrame:
     check_is_fitted(estimator)
     table = match_columns(estimator.schema_, read_table(X))
     if table.height == 0:
-        raise TableError("the table has no rows.")
+        raise TableError("the table has no rows: pass one at least.")
     return table
 
 
@@ -167,7 +167,7 @@ def judge(estimator: Estimator, y: Array) -> Judge:
         return Judge("log-loss", 1.0, False, lambda joint, count: target.row_losses(joint, _copies(wanted, count)))
     if y.dtype.kind not in "fiub":
         raise TableError(
-            f"the network predicts numbers, and the target holds {listed(y.ravel()[:2].tolist())}, which are none."
+            f"the network predicts numbers, and the target holds {listed(y.ravel()[:2].tolist())}, which are none: convert it to numbers."
         )
     numbers = target.encode(y.astype(np.float64))
     # Encoded numbers are standardised, or divided by their mean: one unit of theirs is so much of the target's.

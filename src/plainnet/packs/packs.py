@@ -166,7 +166,9 @@ def _begin(
 ) -> None:
     """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
     if device != "cpu":
-        raise SettingError(f"checkpoints are kept of networks that train on the CPU, and these train on {device}.")
+        raise SettingError(
+            f"checkpoints are kept of networks that train on the CPU, and these train on {device}: pass device='cpu', or keep none."
+        )
     digest = hashlib.sha256(repr((settings, list(recipes))).encode())
     held = () if data.validation is None else data.validation
     tensors = [data.x, data.y, data.weight, *held]

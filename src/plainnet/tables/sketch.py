@@ -131,9 +131,11 @@ def sketch(
         if told is not None:
             told()
     if not tallies:
-        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
+        raise TableError(
+            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
+        )
     if found.rows == 0:
-        raise TableError(f"no row has a value in the target column {target!r}.")
+        raise TableError(f"no row has a value in the target column {target!r}: name another, or fill it.")
     if not sampled:
         raise TableError(f"{found.rows:,} rows are too few to draw a sample from: read the table as a whole.")
     sample = pl.concat(sampled)
