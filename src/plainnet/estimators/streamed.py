@@ -114,7 +114,7 @@ def fit_scan(
         message = f"{tally.without:,} rows without a value in {y!r} are left out"
         warnings.warn(message, DataWarning, stacklevel=3)
     if tally.rows < 2:
-        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
     settings = FitSettings.derive(
         tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
         epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
