@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
+.PHONY: demo test test-cluster check fix bench bench-cluster bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -10,6 +10,9 @@ demo: .venv/.installed          ## the tutorial, then a real table
 
 test: .venv/.installed          ## all tests, doctests and README examples
 	$(BIN)/python -m pytest
+
+test-cluster: .venv/.installed  ## trainings on a Ray cluster of several processes, begun on this machine's loopback interface
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: .venv/.installed         ## format, lint, types, layout, doctests
 	$(BIN)/ruff format --check .
@@ -33,6 +36,9 @@ bench-quality: .venv/.installed ## the defaults beside their peers on the tables
 
 bench-onnx: .venv/.installed    ## exported ONNX files beside the models they come from, on the tables in PLAINNET_DATA
 	$(BIN)/python benchmarks/quality/onnx_equality.py --data $(PLAINNET_DATA)
+
+bench-cluster: .venv/.installed ## one network on 1, 2 and 4 workers of this machine; rewrites benchmarks/cluster/results.md
+	$(BIN)/python benchmarks/cluster/scaling.py
 
 bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/benchmarks.md and its pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench

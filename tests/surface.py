@@ -62,10 +62,12 @@ def members_of(cls: type) -> Iterator[str]:
             yield f"  {name} = {value!r}"
 
 
-def names() -> Iterator[str]:
-    for name in sorted(plainnet.__all__):
-        value = getattr(plainnet, name)
-        if inspect.isclass(value):
+def names(of: Any = plainnet, before: str = "") -> Iterator[str]:
+    for short in sorted(of.__all__):
+        value, name = getattr(of, short), before + short
+        if inspect.ismodule(value):
+            yield from names(value, f"{name}.")
+        elif inspect.isclass(value):
             bases = ", ".join(base.__name__ for base in value.__bases__ if not base.__name__.startswith("_"))
             own = (
                 ""

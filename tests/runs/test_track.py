@@ -114,14 +114,16 @@ def test_what_a_tracker_refuses_is_explained_and_the_run_stays(run, tmp_path) ->
 
 def test_trackers_that_are_unknown_or_not_installed(run, monkeypatch) -> None:
     with pytest.raises(
-        SettingError, match=r"tracked by tensorboard or mlflow, not by 'mlfow' \(did you mean 'mlflow'\?\)"
+        SettingError, match=r"runs are tracked by tensorboard or mlflow, not by 'mlfow' \(did you mean 'mlflow'\?\)"
     ):
         track(run, "mlfow")
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         "plainnet.runs.track.find_spec", lambda name: None if name in ("mlflow", "tensorboard") else find_spec(name)
     )
-    with pytest.raises(MissingExtraError, match=r"needs mlflow-skinny, .* pip install 'plainnet\[track\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"^Writing runs to mlflow needs mlflow-skinny, .* pip install 'plainnet\[track\]'"
+    ):
         track(run, "mlflow")
     with pytest.raises(MissingExtraError, match=r"needs tensorboard, .* pip install 'plainnet\[track\]'"):
         track(run, "tensorboard", str(Path("nowhere")))

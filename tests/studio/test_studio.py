@@ -145,7 +145,7 @@ def test_a_table_of_the_same_name_is_kept_beside_the_first(tmp_path) -> None:
     ("name", "content", "why"),
     [
         ("broken.parquet", b"PAR1 no", "is not a parquet file"),
-        ("empty.csv", b"", "is empty"),
+        ("empty.csv", b"", "is empty: choose another"),
         ("zip.csv", b"PK\x03\x04 rest", "is not text"),
         ("x.exe", b"MZ", "of no kind that is read here"),
     ],

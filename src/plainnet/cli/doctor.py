@@ -21,6 +21,7 @@ EXTRAS = {
     "excel": "reads and writes Excel files",
     "sql": "reads PostgreSQL databases, and .zst files",
     "onnx": "plainnet export --to onnx",
+    "ray": "--cluster, and plainnet.cluster",
     "track": "plainnet track, and plainnet train --track",
     "tune": "plainnet tune",
     "web": "plainnet serve and plainnet studio",

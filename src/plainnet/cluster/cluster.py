@@ -1,9 +1,11 @@
-"""``cluster.train``: the loop of ``plainnet.train`` on many processes and machines, with the same numbers."""
+"""``cluster.train`` and ``cluster.spread``: one network, or many, on many processes and machines, with the same numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,22 +13,49 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.cluster.connect import connected
-from plainnet.cluster.data_parallel import crew_of, train_together
-from plainnet.cluster.members import hooks_of, spread
-from plainnet.engines.engines import Engine, choose_engine
-from plainnet.engines.fused import dropout_seed_of, kernels_of
+from plainnet.cluster.data_parallel import crew_of, engine_of_workers, train_together
+from plainnet.cluster.members import hooks_of, train_members
+from plainnet.cluster.scans import train_scan
+from plainnet.engines.engines import Engine
+from plainnet.engines.fused import dropout_seed_of
 from plainnet.engines.job import Epoch, Job, Loss
-from plainnet.engines.plan import make_plan
 from plainnet.engines.shared import check_shared
-from plainnet.errors import LossDivergedError, SettingError
-from plainnet.kernels import driver
-from plainnet.kernels.kernels import compiled
+from plainnet.errors import LossDivergedError
+from plainnet.estimators.streamed import scans_trained_by
 from plainnet.settings import EarlyStopping, check_number
+from plainnet.training.elsewhere import trained_by
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
-from plainnet.training.progress import say
 
 __all__ = ["spread", "train"]
+
+
+@contextlib.contextmanager
+def spread(cluster: str = "auto", workers: int | None = None) -> Iterator[int]:
+    """Have a Ray cluster train all that is trained many at a time inside the block, on the CPU.
+
+    That is ``train_many``, the members of ``NetClassifier`` and ``NetRegressor``, the folds of a cross-validation, and the trials of
+    ``plainnet tune``. The numbers are those of this process. ``on_epochs`` is called once for each network, when it is trained.
+
+    A table that is read piece by piece is dealt to the workers instead: Ray Data reads and encodes it, and each network is trained by all
+    of them together, as ``cluster.train`` does.
+
+    Args:
+        cluster: as for ``cluster.train``.
+        workers: networks that are trained at once; None: one a CPU of the cluster.
+
+    Yields:
+        The number of workers.
+
+    Raises:
+        SettingError, RunError, MissingExtraError: as for ``cluster.train``.
+    """
+    with (
+        connected(cluster, workers) as n_workers,
+        trained_by(partial(train_members, n_workers)),
+        scans_trained_by(partial(train_scan, n_workers)),
+    ):
+        yield n_workers
 
 
 def train(
@@ -109,34 +138,8 @@ def train(
         connected(cluster, workers) as n_workers,
     ):  # fmt: skip
         check_shared(job, n_workers)
-        chosen = _engine(job, engine, device, progress=progress)
+        chosen = engine_of_workers(job, engine, device, progress=progress)
         return _train(job, chosen, device, n_workers, checkpoint_every, progress=progress, on_epoch=on_epoch)
-
-
-def _engine(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *, progress: bool) -> Engine:
-    """Choose the engine of all workers, and have it compiled once, rather than by each of them."""
-    if device not in ("cpu", "cuda"):
-        raise SettingError(f"device is 'cpu' or 'cuda' on a cluster, not {device!r}.")
-    if device == "cuda":
-        _check_gpus()
-        return choose_engine(job, "eager")
-    chosen = choose_engine(job, wanted)
-    if chosen.name == "eager" and wanted == "auto" and "compiled" in chosen.reason:
-        chosen = choose_engine(job, "fused")  # not worth compiling for one process alone; the workers come again
-    if chosen.name == "fused":
-        if chosen.note and progress:
-            say(chosen.note)
-        plan = make_plan(job)
-        for kernel in (*kernels_of(plan), driver.gradient, driver.update, driver.evaluate, driver.finish_epoch):
-            compiled(kernel, plan.dtype)
-    return chosen
-
-
-def _check_gpus() -> None:
-    import ray
-
-    if not ray.cluster_resources().get("GPU"):
-        raise SettingError("device='cuda' needs a GPU for each worker, and the cluster has none: pass device='cpu'.")
 
 
 def _train(
@@ -161,7 +164,8 @@ def _train(
     task = Task(bare, len(job.x), held, name, reason, device, dropout_seed_of(job), every, hooks_of(job.optimizer))
     firsts = [len(job.x) * rank // n_workers for rank in range(n_workers + 1)]
     with crew_of(n_workers, gpus=device == "cuda") as crew:
-        crew.hand_out([[ray.put(_part(job, rank, n_workers))] for rank in range(n_workers)])
+        rows = [ray.put(_part(job, rank, n_workers)) for rank in range(n_workers)]
+        crew.hand_out(lambda worker, rank: worker.take.remote(rows[rank]))
         try:
             history, states = train_together(crew, task, firsts[:-1], progress=progress, on_epoch=on_epoch)
         except LossDivergedError as error:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from plainnet.engines.job import Epoch, Epochs, State
-from plainnet.errors import LossDivergedError, RunError
+from plainnet.engines.engines import Engine, choose_engine
+from plainnet.engines.fused import kernels_of
+from plainnet.engines.job import Epoch, Epochs, Job, State
+from plainnet.engines.plan import make_plan
+from plainnet.errors import LossDivergedError, RunError, SettingError
+from plainnet.kernels import driver
+from plainnet.kernels.kernels import compiled
 from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.history import History
 from plainnet.training.progress import progress_bar, say
@@ -16,7 +21,7 @@ from plainnet.training.progress import progress_bar, say
 if TYPE_CHECKING:
     from plainnet.cluster.worker import Ended, Task
 
-__all__ = ["Crew", "train_together"]
+__all__ = ["Crew", "crew_of", "engine_of_workers", "train_together"]
 
 #: Seconds between two questions to the first worker.
 ASK_SECONDS = 0.1
@@ -27,7 +32,12 @@ MOST_LOSSES = 4
 
 
 class Crew:
-    """The workers of a training. One that is lost is replaced by another with the same rows."""
+    """The workers of a training. One that is lost is replaced by another with the same rows.
+
+    Attributes:
+        workers: the actors; None where one was lost.
+        dealt: what each said to its rows.
+    """
 
     def __init__(self, n_workers: int, *, gpus: bool = False) -> None:
         import ray
@@ -36,12 +46,18 @@ class Crew:
 
         options = {"num_cpus": 1, "num_gpus": int(gpus), "max_concurrency": 4}
         self._class = ray.remote(**options)(Worker)
-        self._rows: list[Sequence[Any]] = [()] * n_workers
+        self._deal: Callable[[Any, int], Any] = lambda _, __: None
+        self.dealt: list[Any] = [None] * n_workers
         self.workers: list[Any] = [None] * n_workers
 
-    def hand_out(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Give each worker its rows: references of ``worker.Rows`` in Ray's store."""
-        self._rows = list(rows)
+    def hand_out(self, deal: Callable[[Any, int], Any]) -> None:
+        """Give each worker its rows, now and whenever one is replaced.
+
+        Args:
+            deal: called with a worker and its number, calls a method of the worker; what that returns is kept in ``dealt``.
+        """
+        self._deal = deal
+        self.fill()
 
     def fill(self) -> None:
         """Start the workers that are not there, and wait until they have their rows."""
@@ -50,7 +66,9 @@ class Crew:
         missing = [rank for rank, worker in enumerate(self.workers) if worker is None]
         for rank in missing:
             self.workers[rank] = self._class.remote(rank, len(self.workers))
-        ray.get([self.workers[rank].take.remote(*self._rows[rank]) for rank in missing])
+        dealt = [self._deal(self.workers[rank], rank) for rank in missing]
+        for rank, found in zip(missing, dealt, strict=True):
+            self.dealt[rank] = ray.get(found)
 
     def dismiss(self, rank: int) -> None:
         """End a worker."""
@@ -225,3 +243,29 @@ def _look_after(crew: Crew) -> None:
                 ray.get(worker.news.remote(), timeout=END_SECONDS)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             crew.dismiss(rank)
+
+
+def engine_of_workers(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *, progress: bool) -> Engine:
+    """Choose the engine of all workers, and have it compiled once, rather than by each of them."""
+    if device not in ("cpu", "cuda"):
+        raise SettingError(f"device is 'cpu' or 'cuda' on a cluster, not {device!r}.")
+    if device == "cuda":
+        _check_gpus()
+        return choose_engine(job, "eager")
+    chosen = choose_engine(job, wanted)
+    if chosen.name == "eager" and wanted == "auto" and "compiled" in chosen.reason:
+        chosen = choose_engine(job, "fused")  # not worth compiling for one process alone; the workers come again
+    if chosen.name == "fused":
+        if chosen.note and progress:
+            say(chosen.note)
+        plan = make_plan(job)
+        for kernel in (*kernels_of(plan), driver.gradient, driver.update, driver.evaluate, driver.finish_epoch):
+            compiled(kernel, plan.dtype)
+    return chosen
+
+
+def _check_gpus() -> None:
+    import ray
+
+    if not ray.cluster_resources().get("GPU"):
+        raise SettingError("device='cuda' needs a GPU for each worker, and the cluster has none: pass device='cpu'.")

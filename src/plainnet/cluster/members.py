@@ -1,4 +1,4 @@
-"""``cluster.spread``: the networks of ``train_many``, and so of packs, folds and tuning, as tasks of a Ray cluster.
+"""The networks of ``train_many``, and so of packs, folds and tuning, as tasks of a Ray cluster.
 
 A network is one task, trained as ``train_many`` trains it in this process, to the last bit on the same kind of CPU. A task whose process
 is lost is done again, by Ray.
@@ -6,10 +6,8 @@ is lost is done again, by Ray.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -17,17 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plainnet.cluster.connect import connected
 from plainnet.engines.fused import draw_dropout_seed
 from plainnet.errors import RunError
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
-from plainnet.training.elsewhere import trained_by
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.progress import count_bar
 
-__all__ = ["hooks_of", "spread"]
+__all__ = ["hooks_of", "train_members"]
 
 #: How often a task is begun anew whose process was lost.
 MOST_LOSSES = 5
@@ -35,27 +31,6 @@ MOST_LOSSES = 5
 LOOK_SECONDS, END_SECONDS = 0.1, 30.0
 #: What a trial has of its own that may be large, and that trials share: it is put into Ray's store once.
 ARRAYS = ("x", "y", "sample_weight", "validation")
-
-
-@contextlib.contextmanager
-def spread(cluster: str = "auto", workers: int | None = None) -> Iterator[int]:
-    """Have a Ray cluster train all that is trained many at a time inside the block, on the CPU.
-
-    That is ``train_many``, the members of ``NetClassifier`` and ``NetRegressor``, the folds of a cross-validation, and the trials of
-    ``plainnet tune``. The numbers are those of this process. ``on_epochs`` is called once for each network, when it is trained.
-
-    Args:
-        cluster: as for ``cluster.train``.
-        workers: networks that are trained at once; None: one a CPU of the cluster.
-
-    Yields:
-        The number of workers.
-
-    Raises:
-        SettingError, RunError, MissingExtraError: as for ``cluster.train``.
-    """
-    with connected(cluster, workers) as n_workers, trained_by(partial(_train_members, n_workers)):
-        yield n_workers
 
 
 def hooks_of(optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
@@ -119,7 +94,7 @@ def _parts(trial: Trial) -> list[Any]:
     return [trial.model, trial.optimizer, *([scheduler] if hasattr(scheduler, "state_dict") else [])]
 
 
-def _train_members(
+def train_members(
     n_workers: int,
     trials: Sequence[Trial],
     x: Any,

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from plainnet.errors import LossDivergedError
 from plainnet.training.history import History
 from plainnet.training.training import each_alone, record
 
-__all__ = ["Ended", "News", "Rows", "Task", "Worker"]
+__all__ = ["Dealt", "Ended", "News", "Rows", "Task", "Worker"]
 
 #: Rows of a worker, as NumPy arrays: x, y, weights or None, and the same of its validation rows or None.
 Rows = tuple[Any, Any, Any, tuple[Any, Any, Any] | None]
@@ -48,6 +48,8 @@ class Task:
         dropout_seed: of the first worker.
         every: seconds between two states that are kept.
         hooks: of the optimizer, after each step: its copy has none.
+        targets: makes of a worker's targets what this network learns; None: it learns them as they are.
+        weight_scale: what the rows' weights are multiplied by.
     """
 
     job: Job
@@ -59,6 +61,18 @@ class Task:
     dropout_seed: int
     every: float
     hooks: tuple[Any, ...] = ()
+    targets: Callable[[Tensor], Tensor] | None = None
+    weight_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What a worker has of an encoded table: how many training rows, its held ones, the sum of the weights, and a few rows."""
+
+    n_rows: int
+    held: tuple[Any, Any, Any]
+    weight: float | None
+    sample: tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -99,15 +113,34 @@ class Worker:
         self._kept: tuple[int, State] | None = None
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
 
-    def take(self, *parts: Rows) -> None:
-        """Keep rows, copied out of Ray's store; several parts are joined."""
+    def take(self, rows: Rows) -> None:
+        """Keep rows, copied out of Ray's store."""
 
-        def joined(arrays: list[Any]) -> Any:
-            return None if arrays[0] is None else np.concatenate(arrays) if len(arrays) > 1 else np.array(arrays[0])
+        def own(array: Any) -> Any:
+            return None if array is None else np.array(array)
 
-        held = parts[0][3] if len(parts) == 1 else None
-        valid = None if held is None else tuple(joined([each]) for each in held)
-        self._rows = (*(joined([part[place] for part in parts]) for place in range(3)), valid)
+        x, y, weight, held = rows
+        self._rows = own(x), own(y), own(weight), None if held is None else (own(held[0]), own(held[1]), own(held[2]))
+
+    def take_encoded(self, weigh: Callable[[Any], Any], *parts: Mapping[str, Any]) -> Dealt:
+        """Keep the rows of an encoded table; those of them that find the best epoch are marked as held.
+
+        Args:
+            weigh: from encoded targets to the weights of their rows; None: all 1.
+            parts: arrays by name: x, y and held.
+        """
+        x, y, held = (np.concatenate([part[name] for part in parts]) for name in ("x", "y", "held"))
+        kept = ~held
+        weight, held_weight = weigh(y[kept]), weigh(y[held])
+        own = None if weight is None else weight.astype(np.float32)
+        of_held = None if held_weight is None else held_weight.astype(np.float32)
+        self._rows = x[kept], y[kept], own, (x[held], y[held], of_held)
+        return Dealt(
+            int(kept.sum()),
+            (x[held], y[held], held_weight),
+            None if weight is None else float(weight.sum()),
+            (x[:8], y[:8]),
+        )
 
     def listen(self) -> tuple[str, int]:
         """Open the door where the workers meet, on the address by which Ray knows this machine; return it."""
@@ -188,13 +221,18 @@ class Worker:
         def tensor(array: Any) -> Any:
             return None if array is None else torch.from_numpy(array).to(device)
 
+        if weight is not None and task.weight_scale != 1.0:
+            weight = weight * np.float32(task.weight_scale)
+        if task.n_valid == 0:
+            held = None
+        learnt = task.targets or (lambda targets: targets)
         job = task.job
         job.model.to(device)
         for hook in task.hooks:
             job.optimizer.register_step_post_hook(hook)
         return replace(
-            job, x=tensor(x), y=tensor(y), weight=tensor(weight), loss=_moved(job.loss, device),
-            validation=None if held is None else (tensor(held[0]), tensor(held[1]), tensor(held[2])),
+            job, x=tensor(x), y=learnt(tensor(y)), weight=tensor(weight), loss=_moved(job.loss, device),
+            validation=None if held is None else (tensor(held[0]), learnt(tensor(held[1])), tensor(held[2])),
         )  # fmt: skip
 
     def _states(self, job: Job) -> tuple[Any, ...]:

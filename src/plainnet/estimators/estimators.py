@@ -164,7 +164,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
-            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
             table.height,

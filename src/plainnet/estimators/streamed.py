@@ -7,6 +7,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from plainnet.packs.streamed import Weigh
     from plainnet.training.many import OnEpochs
 
-__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of", "scans_trained_by"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
@@ -52,6 +53,19 @@ DEFAULT_SHARE = 1 / 6
 
 Told = Callable[[], None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
+
+#: What encodes and trains in place of this process; None: it does. Called as ``cluster.scans.train_scan``, but for the number of workers.
+_elsewhere: ContextVar[Callable[..., Pack] | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def scans_trained_by(trainer: Callable[..., Pack]) -> Iterator[None]:
+    """Have ``trainer`` encode and train on the tables that are fitted piece by piece inside the block, on this thread."""
+    token = _elsewhere.set(trainer)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
@@ -100,7 +114,7 @@ def fit_scan(
         message = f"{tally.without:,} rows without a value in {y!r} are left out"
         warnings.warn(message, DataWarning, stacklevel=3)
     if tally.rows < 2:
-        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
     settings = FitSettings.derive(
         tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
         epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
@@ -115,9 +129,17 @@ def fit_scan(
     layout = Layout.of(estimator.schema_, first, weighs=training.weight is not None)
     shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
     share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
-    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
-        held = _write(estimator, training, writer, seed, share, done)
-        pack = _train(estimator, writer.shards(), held, _weigher(estimator, tally), settings, seed, on_epochs)
+    weigh = _weigher(estimator, tally)
+    if (trainer := _elsewhere.get()) is not None:
+        if training.weight is not None:
+            raise SettingError(
+                "a table that is read piece by piece on a cluster has no sample_weight: leave it out, or train here."
+            )
+        pack = trainer(estimator, scan, training.target, settings, seed, share, weigh, on_epochs)
+    else:
+        with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
+            held = _write(estimator, training, writer, seed, share, done)
+            pack = _train(estimator, writer.shards(), held, weigh, settings, seed, on_epochs)
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
     estimator.out_of_fold_ = None

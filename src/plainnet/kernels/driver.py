@@ -14,31 +14,13 @@ from numba.extending import register_jitable
 from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, take
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
+
+# isort: off
 from plainnet.kernels.state import (
-    BATCH_MEMORY,
-    COLUMNS,
-    CONSTANTS,
-    FEW,
-    FIRST,
-    FIXED,
-    GOES_ON,
-    LEAD,
-    LOSS,
-    N_STATE_REALS,
-    N_STATE_WORDS,
-    OPERATION,
-    ORDER,
-    OUT,
-    OWN_COUNT,
-    OWN_FIRST,
-    ROWS,
-    SCALE,
-    SETTINGS,
-    STEP,
-    WEIGHT,
-    X,
-    Y,
+    BATCH_MEMORY, COLUMNS, CONSTANTS, FEW, FIRST, FIXED, GOES_ON, LEAD, LOSS, N_STATE_REALS, N_STATE_WORDS, OPERATION, ORDER, OUT,
+    OWN_COUNT, OWN_FIRST, ROWS, SCALE, SETTINGS, STEP, WEIGHT, X, Y,
 )  # fmt: skip
+# isort: on
 
 # Words: addresses of the memory of a batch, of all parameters, of their gradients, of the optimizer's moments.
 MEMORY, PARAMETERS, GRADIENTS, MOMENTS = range(4)

@@ -95,7 +95,7 @@ async def receive(parts: AsyncIterator[bytes], folder: Path, name: str) -> Path:
                 )
             file.write(part)
         if not size:
-            raise TableError(f"the file {name[-60:]!r} is empty.")
+            raise TableError(f"the file {name[-60:]!r} is empty: choose another.")
     return path
 
 

@@ -110,7 +110,7 @@ def _select(query: str | None, tables: Callable[[], dict[str, str]], where: str)
     if query in known:
         return f"SELECT * FROM {known[query]}"  # noqa: S608 - quoted
     if not known:
-        raise TableError(f"{where} holds no tables.")
+        raise TableError(f"{where} holds no tables: name another database.")
     names = listed(known, most=30)
     advice = f"Pass query='SELECT * FROM {next(iter(known.values()))}', or the name of one table as query."  # noqa: S608
     if query is None:

@@ -97,28 +97,28 @@ class Scan:
         Raises:
             TableError: a file cannot be read, or has changed since it was scanned.
         """
-        names = self.columns if columns is None else list(columns)
-        begins = np.cumsum((0, *self.heights)).tolist()
-        places = [
-            (file, first, min(self.settings.piece_rows, height - first))
-            for file, height in enumerate(self.heights)
-            for first in range(0, height, self.settings.piece_rows)
-        ]
-        parts = ahead(lambda place: _read(self.files[place[0]], names, *place[1:]), places)
+        parts = ahead(lambda place: self.piece(place, columns), range(self.n_pieces))
         with contextlib.closing(parts):
-            for file, first, _ in places:
-                piece = next(parts)
-                _check_unchanged(self.files[file], self.stamps[file])
-                numbers = np.arange(begins[file] + first, begins[file] + first + piece.height, dtype=np.uint64)
-                piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
-                kept = np.ones(piece.height, dtype=bool)
-                for salt, low, high in self.cuts:
-                    place = row_shares(numbers, salt)
-                    kept &= (place >= low) & (place < high)
-                if kept.all():
-                    yield numbers, piece
-                elif kept.any():
-                    yield numbers[kept], piece.filter(kept)
+            yield from (part for part in parts if part[1].height)
+
+    def piece(self, place: int, columns: Sequence[str] | None = None) -> tuple[npt.NDArray[np.uint64], pl.DataFrame]:
+        """Read one of the ``n_pieces`` pieces, as ``pieces`` yields them; it may have no rows."""
+        names = self.columns if columns is None else list(columns)
+        size, begin, number = self.settings.piece_rows, 0, 0
+        while place >= -(-self.heights[number] // size):
+            place -= -(-self.heights[number] // size)
+            begin += self.heights[number]
+            number += 1
+        path, first = self.files[number], place * size
+        piece = _read(path, names, first, min(size, self.heights[number] - first))
+        _check_unchanged(path, self.stamps[number])
+        numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
+        piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
+        kept = np.ones(piece.height, dtype=bool)
+        for salt, low, high in self.cuts:
+            share = row_shares(numbers, salt)
+            kept &= (share >= low) & (share < high)
+        return (numbers, piece) if kept.all() else (numbers[kept], piece.filter(kept))
 
     def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
         """Read about so many rows, drawn evenly; all where there are no more.

@@ -113,7 +113,10 @@ class Column:
         values["levels"] = tuple(values.get("levels", ()))
         unknown = set(values) - {each.name for each in fields(cls)}
         if unknown or values.get("kind") not in KINDS:
-            raise TableError(f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}.")
+            raise TableError(
+                f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}. Another "
+                "version wrote it, or it is damaged."
+            )
         return cls(**values)
 
 
@@ -239,7 +242,8 @@ def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float6
     dates, date_format = parse_dates(series)
     if dates is None:
         raise TableError(
-            f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as {series.drop_nulls()[:1].to_list()}."
+            f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as "
+            f"{series.drop_nulls()[:1].to_list()}. Choose category or ignored."
         )
     parts = {}
     for name, values in date_parts(dates, DATE_PARTS).items():

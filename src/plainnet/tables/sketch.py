@@ -121,7 +121,9 @@ def sketch(
         for name in training.columns
     }
     if not tallies:
-        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
+        raise TableError(
+            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
+        )
     found, sampled = TargetTally(), []
     weights: list[npt.NDArray[np.float64]] = []
     for numbers, rows, weight, without in training.pieces():
@@ -137,7 +139,8 @@ def sketch(
             told()
     if found.rows == 0:
         raise TableError(
-            f"no row has a value in the target column {target!r}{'' if training.weight is None else ' and a weight above 0'}."
+            f"no row has a value in the target column {target!r}{'' if training.weight is None else ' and a weight above 0'}: name "
+            "another, or fill it."
         )
     if not sampled:
         raise TableError(f"{found.rows:,} rows are too few to draw a sample from: read the table as a whole.")

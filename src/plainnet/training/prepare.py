@@ -150,7 +150,9 @@ def _row_weights(sample_weight: Any, n_rows: int, *, scaled: bool) -> Tensor:
             f"sample_weight has shape {tuple(weight.shape)}, and x has {n_rows} rows: pass shape ({n_rows},)."
         )
     if not bool((weight >= 0).all()) or not bool(weight.isfinite().all()) or float(weight.sum()) <= 0:
-        raise TrainingError("sample_weight holds a negative, NaN or infinite weight, or only zeros.")
+        raise TrainingError(
+            "sample_weight holds a negative, NaN or infinite weight, or only zeros: weights are numbers from 0, one at least above."
+        )
     return (weight / weight.mean() if scaled else weight).float()
 
 
@@ -165,7 +167,9 @@ def _hold_out(
     if isinstance(validation, tuple | list) and len(validation) in (2, 3):
         valid_x, valid_y = _tensor("the validation x", validation[0]), _tensor("the validation y", validation[1])
         if len(valid_x) != len(valid_y) or len(valid_x) == 0:
-            raise TrainingError(f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}.")
+            raise TrainingError(
+                f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}: each row of x needs its target."
+            )
         valid_weight = (
             torch.ones(len(valid_x))
             if len(validation) == 2
@@ -175,7 +179,9 @@ def _hold_out(
     if isinstance(validation, Real) and 0 < float(validation) < 1:
         n_held_out = max(1, round(float(validation) * len(x)))
         if n_held_out >= len(x):
-            raise TrainingError(f"validation={validation} of {len(x)} rows leaves none to train on.")
+            raise TrainingError(
+                f"validation={validation} of {len(x)} rows leaves none to train on: pass a smaller share."
+            )
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         kept, held = order[n_held_out:].sort().values, order[:n_held_out].sort().values
         parts = [
