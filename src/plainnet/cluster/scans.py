@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from plainnet.cluster.data_parallel import Crew, crew_of, engine_of_workers, train_together
@@ -34,12 +33,12 @@ from plainnet.training.schedules import warmup_cosine
 if TYPE_CHECKING:
     from plainnet.cluster.worker import Dealt
     from plainnet.estimators.estimators import NetEstimator
+    from plainnet.packs.streamed import Weigh
 
 __all__ = ["train_scan"]
 
 #: Seconds between two states from which a training goes on where a worker is lost.
 STATE_SECONDS = 10.0
-Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
 
 
 def train_scan(
@@ -63,7 +62,7 @@ def train_scan(
         settings: batch size, epochs, patience.
         seed: of the held-out rows and the networks.
         share: of the rows that is held out, to find the best epochs and the vote.
-        weigh: from encoded targets to the weights of their rows; None: all 1.
+        weigh: how much each of some rows counts, as for ``train_streamed``.
         on_epochs: as for ``train_many``; the networks it is shown have their first weights, until they are trained.
 
     Raises:
