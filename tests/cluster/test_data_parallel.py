@@ -72,12 +72,12 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(ray_cluster, r
     killed = []
 
     def kill(epoch):
-        if epoch.index >= 3 and not killed:
-            kill_one("ray::Worker")
+        if (epoch.index >= 3 and not killed) or (epoch.index >= 60 and len(killed) == 1):
+            kill_one("ray::Worker", place=-len(killed) - 1)
             killed.append(epoch.index)
 
     _, _, history = fitted(rows, on_cluster=True, workers=2, on_epoch=kill, checkpoint_every=0, epochs=epochs)
-    assert killed
+    assert len(killed) == 2
     np.testing.assert_allclose(history.losses, alone.losses, rtol=1e-3)
     np.testing.assert_allclose(history.losses[:20], alone.losses[:20], rtol=1e-4)
     assert [epoch.index for epoch in history.epochs] == list(range(epochs))
