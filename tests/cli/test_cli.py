@@ -11,6 +11,7 @@ import pytest
 
 import plainnet
 from plainnet import NetClassifier, NetRegressor
+from plainnet.cli import tune
 from plainnet.cli.cli import app
 from plainnet.cli.output import print_scores
 from tests.helpers import people
@@ -184,12 +185,6 @@ def test_the_tutorial_shows_its_steps(run_cli, tmp_path) -> None:
     assert (tmp_path / "tutorial_loss.png").stat().st_size > 5000
 
 
-def test_doctor_finds_a_working_installation(run_cli) -> None:
-    code, out, _ = run_cli("doctor", "--json")
-    facts = json.loads(out)
-    assert (code, facts["training"], facts["plainnet"]) == (0, "works", plainnet.__version__)
-
-
 def test_version_and_no_runs(run_cli) -> None:
     assert run_cli("--version")[1].strip() == f"plainnet {plainnet.__version__}"
     assert "No runs in runs" in run_cli("runs")[1]
@@ -332,6 +327,28 @@ def test_a_tracker_that_fails_is_a_note_and_one_that_is_unknown_stops_before_the
 
 
 @pytest.mark.filterwarnings("default")
+def test_tune_says_of_a_coverage_that_it_is_to_be_near_its_aim(capsys) -> None:
+    score = {
+        "metric": "90 % interval coverage",
+        "value": 0.88,
+        "baseline": 0.9,
+        "rows": 100,
+        "higher_is_better": True,
+        "aim": 0.9,
+    }
+    tuning = {
+        "trials": 2,
+        "ended_early": 0,
+        "seconds": 1.0,
+        "default_loss": 2.0,
+        "best_loss": 1.0,
+        "best_trial": 1,
+        "kept": "tuned",
+    }
+    tune._tell(tuning | {"settings": {"dropout": 0.1}, "default_scores": {"test": [score]}}, {"test": [score]})
+    assert "near 0.9" in capsys.readouterr().out
+
+
 def test_tune_shows_the_default_beside_the_best(run_cli, table, tmp_path) -> None:
     options = ("--target", "rich", "--trials", "2", "--epochs", "2", "--effort", "quick", "--time", "1h")
     code, out, _ = run_cli("tune", table, *options, "--out", "run")

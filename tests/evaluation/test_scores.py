@@ -11,7 +11,7 @@ from sklearn.calibration import calibration_curve
 
 from plainnet import NetClassifier, NetRegressor, TableError
 from plainnet.evaluation import bootstrap
-from plainnet.evaluation.evaluation import baseline_of, measure, score, threshold_of, what_is_left_out
+from plainnet.evaluation.evaluation import baseline_of, score, threshold_of, what_is_left_out
 
 EXACT = partial(pytest.approx, rel=1e-12, abs=1e-12)
 
@@ -180,9 +180,7 @@ def by_hand(metric, y, p) -> np.ndarray:
 def test_resampled_scores_of_two_classes_are_scikit_learns_on_the_same_resamples(two, name, metric) -> None:
     codes = np.random.RandomState(0).randint(0, 2, 80)
     p = probabilities(codes, 2, decimals=1)
-    found = {
-        each.score.metric: each for each in measure(two, p, two.classes_[codes], np.array([0.5, 0.5]), threshold=0.4)
-    }
+    found = {each.metric: each for each in score(two, p, two.classes_[codes], np.array([0.5, 0.5]), threshold=0.4)}
     np.testing.assert_allclose(found[name].replicates[:60], by_hand(metric, codes, p), rtol=1e-10)
 
 
@@ -201,14 +199,14 @@ def test_resampled_scores_of_numbers_are_scikit_learns_on_the_same_resamples(num
     random = np.random.RandomState(0)
     y = random.rand(n_rows) + 0.1
     p = y + random.randn(n_rows)
-    found = {each.score.metric: each for each in measure(number, p, y, np.array([0.6]))}
+    found = {each.metric: each for each in score(number, p, y, np.array([0.6]))}
     np.testing.assert_allclose(found[name].replicates[:60], by_hand(metric, y, p), rtol=1e-10)
 
 
 def test_resampled_scores_of_many_classes(seven) -> None:
     codes = np.random.RandomState(0).randint(0, 7, 700)
     p = probabilities(codes, 7)
-    found = {each.score.metric: each for each in measure(seven, p, codes.astype(str), np.full(7, 1 / 7))}
+    found = {each.metric: each for each in score(seven, p, codes.astype(str), np.full(7, 1 / 7))}
     macro = by_hand(lambda y, p: metrics.f1_score(y, p.argmax(axis=1), average="macro"), codes, p)
     np.testing.assert_allclose(found["macro F1"].replicates[:60], macro, rtol=1e-10)
     auc = by_hand(lambda y, p: metrics.roc_auc_score(y, p, multi_class="ovr"), codes, p)

@@ -7,17 +7,17 @@ import polars as pl
 import pytest
 
 from plainnet.export import script_encode, script_main
-from plainnet.export.scripts import _columns
+from plainnet.export.scripts import _column
 from plainnet.tables.dates import FORMATS
 from plainnet.tables.encode import encode, feature_names
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema, level_strings
 from tests.export.tables import everything, strange
 
 
 def encoded(schema: Schema, rows: dict, monkeypatch) -> np.ndarray:
-    monkeypatch.setattr(script_encode, "COLUMNS", _columns(schema))
+    monkeypatch.setattr(script_encode, "COLUMNS", [_column(column) for column in schema.used])
     return script_encode.encode(rows)
 
 
@@ -110,7 +110,7 @@ def test_texts_are_the_same_numbers() -> None:
         "-0",
         "1e999",
     ]
-    expected = number_strings(pl.Series(texts)).to_list()
+    expected = numbers_of(pl.Series(texts)).to_list()
     own = [script_encode.number_of(text) for text in texts]
     assert [None if not np.isfinite(number) else number for number in own] == expected
 
@@ -120,7 +120,7 @@ def test_cells_of_a_csv_file_are_read_as_in_training(tmp_path, monkeypatch) -> N
     path.write_text("a;b;c;d\n1;True;x ;2.0\nNA;false;?;3\n-7;;007;1e3\n")
     table = pl.DataFrame({"a": [1, 2, 3], "b": [True, False, None], "c": ["x", "y", "z"], "d": [2.0, 3.5, 4.5]})
     schema = Schema.learn(table, kinds={"a": "category", "d": "category", "c": "category"})
-    monkeypatch.setattr(script_main, "COLUMNS", _columns(schema))
+    monkeypatch.setattr(script_main, "COLUMNS", [_column(column) for column in schema.used])
     assert script_main.read_rows(str(path)) == {
         "a": [1, None, -7], "b": [True, False, None], "c": ["x", None, "007"], "d": [2.0, 3, 1000.0],
     }  # fmt: skip

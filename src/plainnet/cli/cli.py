@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -29,7 +30,8 @@ from plainnet.cli import (
     train,
     tune,
     tutorial,
-)
+)  # fmt: skip
+from plainnet.cli.output import print_note
 from plainnet.errors import PlainnetError, PlainnetWarning
 
 __all__ = ["app", "main"]
@@ -45,23 +47,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    train,
-    tune,
-    predict,
-    evaluate,
-    compare,
-    explain,
-    show,
-    plot,
-    report,
-    export,
-    serve,
-    studio,
-    runs,
-    track,
-    tutorial,
-    doctor,
-):
+    train, tune, predict, evaluate, compare, explain, show, plot, report, export, serve, studio, runs, track, tutorial, doctor,
+):  # fmt: skip
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 
@@ -83,6 +70,7 @@ def _options(
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 70 a bug, 130 Ctrl-C, 143 SIGTERM."""
     warnings.showwarning = _show_warning
+    _speak_utf8()
     files.written.clear()
     try:
         with stop.listening():
@@ -107,6 +95,16 @@ def main() -> None:
         sys.exit(stop.exit_code())
 
 
+def _speak_utf8() -> None:
+    """Have files and pipes filled with UTF-8, and a screen without a letter show '?': Windows' own encodings lack most letters."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8")
+
+
 def _run() -> None:
     """Run the app; Typer turns KeyboardInterrupt into an exit without a word, and its own text is wanted."""
     try:
@@ -121,4 +119,4 @@ def _run() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show our own warnings as one line; others are for developers."""
     if issubclass(category, PlainnetWarning):
-        typer.secho(f"Note: {message}", fg="yellow", err=True)
+        print_note(f"{message}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plainnet.cli.options import Query
-from plainnet.cli.output import better, interval_text, print_json, print_table
+from plainnet.cli.options import Query, argument, option
+from plainnet.cli.output import better, interval_text, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from plainnet.runs.compare import Comparison
@@ -18,12 +18,11 @@ __all__ = ["compare"]
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two run folders or more.", show_default=False)],
+    runs: Annotated[list[Path], argument("Two run folders or more.")],
     table: Annotated[
         str | None,
-        typer.Option(
-            help="Score all of them on this table, with the differences to the first run. Any table that `plainnet train` takes.",
-            show_default=False,
+        option(
+            "Score all of them on this table, with the differences to the first run. Any table that `plainnet train` takes."
         ),
     ] = None,
     query: Query = None,
@@ -51,18 +50,11 @@ def compare(
         result = compare_on(found, whole, table, sha256=fingerprint(table, whole))
     names = [str(run.path) for run in found]
     if as_json:
-        print_json(
-            {
-                "runs": names,
-                "settings": changed,
-                "comparable": not result.reasons,
-                "reasons": result.reasons,
-                "notes": result.notes,
-                "part": result.part,
-                "scores": result.scores,
-                "differences": [{**each.to_json(), "run": names[each.run]} for each in result.differences],
-            }
-        )
+        print_json({
+            "runs": names, "settings": changed, "comparable": not result.reasons, "reasons": result.reasons, "notes": result.notes,
+            "part": result.part, "scores": result.scores,
+            "differences": [{**each.to_json(), "run": names[each.run]} for each in result.differences],
+        })  # fmt: skip
         return
     _print_settings(names, changed)
     if result.reasons:
@@ -74,7 +66,7 @@ def compare(
         typer.echo()
         _print_differences(names, result)
     for note in result.notes:
-        typer.secho(f"Note: {note}", fg="yellow", err=True)
+        print_note(note)
 
 
 def _print_settings(names: Sequence[str], changed: Mapping[str, Sequence[Any]]) -> None:

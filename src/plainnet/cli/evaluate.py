@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from plainnet.cli.options import Query, RunFolder
-from plainnet.cli.output import interval_text, print_json, print_scores, print_table
+from plainnet.cli.options import AsJson, Query, RunFolder, argument, option
+from plainnet.cli.output import interval_text, print_json, print_note, print_scores, print_table
 
 __all__ = ["evaluate"]
 
@@ -18,18 +18,10 @@ SHOWN = 3
 
 def evaluate(
     run: RunFolder,
-    table: Annotated[
-        str,
-        typer.Argument(help="Table with the target column: any table that `plainnet train` takes.", show_default=False),
-    ],
+    table: Annotated[str, argument("Table with the target column: any table that `plainnet train` takes.")],
     query: Query = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            help="Column whose groups are scored too: each value, or quarters of numbers.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    by: Annotated[str | None, option("Column whose groups are scored too: each value, or quarters of numbers.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score a run on rows it has not seen, beside a baseline that always says the majority or the mean.
 
@@ -69,7 +61,7 @@ def evaluate(
         )
         return
     for note in result.notes:
-        typer.secho(f"Note: {note}", fg="yellow", err=True)
+        print_note(note)
     print_scores({table: scores})
     if any(score["metric"] == "F1" for score in scores):
         typer.echo(f"F1 is at the run's threshold of {found.threshold:.4g}.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plainnet.cli.options import Query, RunFolder
-from plainnet.cli.output import print_json, print_table
+from plainnet.cli.options import AsJson, Query, RunFolder, argument, option
+from plainnet.cli.output import print_json, print_note, print_table
 from plainnet.errors import TableError
 
 if TYPE_CHECKING:
@@ -26,30 +26,18 @@ def explain(
     run: RunFolder,
     table: Annotated[
         str | None,
-        typer.Argument(
-            help="Table with rows to explain, and the target for an importance.  [default: the run's own, and its test rows]",
-            show_default=False,
+        argument(
+            "Table with rows to explain, and the target for an importance.  [default: the run's own, and its test rows]"
         ),
     ] = None,
-    row: Annotated[
-        int | None,
-        typer.Option(help="Explain the prediction of this row of the table; the first is 1.", show_default=False),
-    ] = None,
+    row: Annotated[int | None, option("Explain the prediction of this row of the table; the first is 1.")] = None,
     output: Annotated[
-        str | None,
-        typer.Option(
-            "--class",
-            help="With --row: the class whose probability is explained.  [default: the predicted]",
-            show_default=False,
-        ),
+        str | None, option("With --row: the class whose probability is explained.  [default: the predicted]", "--class")
     ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Picture to write: .png, .svg or .pdf.", show_default=False),
-    ] = None,
+    plot: Annotated[Path | None, option("Picture to write: .png, .svg or .pdf.")] = None,
     query: Query = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn: rows, shuffles, orders.", min=0, max=2**32 - 1)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show which columns the predictions of a run rest on, or with --row what made the prediction of one row.
 
@@ -96,17 +84,13 @@ def _rows(run: Run, source: str | None, query: str | None) -> tuple[pl.DataFrame
     if source is not None:
         rows, y, n_without = take_target(read_table(source, query=query), run.target)
         if n_without:
-            typer.secho(
-                f"Note: {n_without:,} rows without a value in {run.target!r} are left out", fg="yellow", err=True
-            )
+            print_note(f"{n_without:,} rows without a value in {run.target!r} are left out")
         return rows, y, source
     own = find_table(run, query=query)
     part = next(part for part in ("test", "validation", "train") if len(own.parts.get(part, ())))
     if part == "train":
-        typer.secho(
-            "Note: the run held out no rows. On its training rows columns look more important than they are on new ones.",
-            fg="yellow",
-            err=True,
+        print_note(
+            "the run held out no rows. On its training rows columns look more important than they are on new ones."
         )
     return own.table[own.parts[part]], own.y[own.parts[part]], f"the {part} rows"
 

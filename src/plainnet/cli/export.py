@@ -8,25 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from plainnet.cli.options import RunOrModel
+from plainnet.cli.options import RunOrModel, option
 
 __all__ = ["export"]
 
 
 def export(
     run: RunOrModel,
-    to: Annotated[
-        Literal["onnx", "torch", "safetensors", "python"],
-        typer.Option(help="What to write; see below.", show_default=False),
-    ],
+    to: Annotated[Literal["onnx", "torch", "safetensors", "python"], option("What to write; see below.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="File to write: .onnx, .py or .safetensors.  [default: the run's name, in this folder]",
-            show_default=False,
-        ),
+        option("File to write: .onnx, .py or .safetensors.  [default: the run's name, in this folder]", "--out", "-o"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are already there.")] = False,
 ) -> None:

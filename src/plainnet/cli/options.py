@@ -5,52 +5,52 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from plainnet.errors import SettingError
 
 __all__ = [
-    "Category", "Cluster", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel",
-    "RunOut", "SplitTime", "Task", "Workers", "kinds_of", "on_cluster",
+    "AsJson", "Category", "Cluster", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel",
+    "RunOut", "SplitTime", "Task", "Workers", "argument", "kinds_of", "on_cluster", "option",
 ]  # fmt: skip
 
 Columns = list[str] | None
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
-RunOrModel = Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)]
-RunOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", show_default=False
-    ),
-]
+
+def option(text: str, *names: str, **more: Any) -> Any:
+    """Return an option whose ``--help`` shows no default but what its text says."""
+    return typer.Option(*names, help=text, show_default=False, **more)
+
+
+def argument(text: str, **more: Any) -> Any:
+    """Return an argument, as ``option``."""
+    return typer.Argument(help=text, show_default=False, **more)
+
+
+RunFolder = Annotated[Path, argument("Run folder.")]
+RunOrModel = Annotated[Path, argument("Run folder, or model file.")]
+RunOut = Annotated[Path | None, option("Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", "--out", "-o")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")]
-Query = Annotated[str | None, typer.Option(help="Of a database: a SELECT, or a table's name.", show_default=False)]
-Task = Annotated[str | None, typer.Option(help="classes or numbers; found out from the target.", show_default=False)]
-Group = Annotated[str | None, typer.Option(help="Column whose groups a split never tears apart.", show_default=False)]
-SplitTime = Annotated[
-    str | None, typer.Option(help="Column to split by time: the latest rows test.", show_default=False)
-]
-Number = Annotated[Columns, typer.Option(help="Column that is a number. Repeatable.", show_default=False)]
-Category = Annotated[Columns, typer.Option(help="Column that is a category. Repeatable.", show_default=False)]
-Date = Annotated[Columns, typer.Option(help="Column that is a date. Repeatable.", show_default=False)]
-Ignore = Annotated[Columns, typer.Option(help="Column to leave out. Repeatable.", show_default=False)]
-Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the training rows.  [default: by their number]", show_default=False)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Query = Annotated[str | None, option("Of a database: a SELECT, or a table's name.")]
+Task = Annotated[str | None, option("classes or numbers; found out from the target.")]
+Group = Annotated[str | None, option("Column whose groups a split never tears apart.")]
+SplitTime = Annotated[str | None, option("Column to split by time: the latest rows test.")]
+Number = Annotated[Columns, option("Column that is a number. Repeatable.")]
+Category = Annotated[Columns, option("Column that is a category. Repeatable.")]
+Date = Annotated[Columns, option("Column that is a date. Repeatable.")]
+Ignore = Annotated[Columns, option("Column to leave out. Repeatable.")]
+Epochs = Annotated[int | None, option("Passes over the training rows.  [default: by their number]")]
 
 Cluster = Annotated[
     str | None,
-    typer.Option(
-        help="Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one.",
-        show_default=False,
+    option(
+        "Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one."
     ),
 ]
-Workers = Annotated[
-    int | None, typer.Option(help="Of --cluster: processes.  [default: one a CPU of it]", show_default=False)
-]
+Workers = Annotated[int | None, option("Of --cluster: processes.  [default: one a CPU of it]")]
 
 
 @contextlib.contextmanager

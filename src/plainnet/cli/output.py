@@ -11,7 +11,16 @@ import typer
 
 from plainnet.errors import SettingError
 
-__all__ = ["better", "interval_text", "print_json", "print_scores", "print_table", "seconds_of", "spread_text"]
+__all__ = [
+    "better",
+    "interval_text",
+    "print_json",
+    "print_note",
+    "print_scores",
+    "print_table",
+    "seconds_of",
+    "spread_text",
+]
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -30,6 +39,11 @@ def seconds_of(text: str, option: str) -> float:
     if not 0 < seconds <= MOST_SECONDS:
         raise SettingError(f"{option} is a time above 0 and up to a week, such as 90s, 10m or 2h, not {text!r}.")
     return seconds
+
+
+def print_note(text: object) -> None:
+    """Say on the error output what is to be known, though nothing went wrong."""
+    typer.secho(f"Note: {text}", fg="yellow", err=True)
 
 
 def print_json(content: Any) -> None:

@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
+from plainnet.cli.options import argument, option
+
 __all__ = ["plot"]
 
 
 def plot(
-    run: Annotated[Path, typer.Argument(help="Run folder, or a history saved as .csv or .json.", show_default=False)],
+    run: Annotated[Path, argument("Run folder, or a history saved as .csv or .json.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]",
-            show_default=False,
-        ),
+        option("Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", "--out", "-o"),
     ] = None,
 ) -> None:
     """Draw the loss curve of a run.
@@ -34,7 +31,7 @@ def plot(
 
     history = History.load(run) if run.is_file() else read_run(run).history()
     if not len(history):
-        raise RunError(f"the history of {str(run)!r} holds no epochs: there is nothing to draw.")
+        raise RunError(f"the history of {str(run)!r} holds no epochs, and nothing can be drawn: train again.")
     path = out or (run.parent if run.is_file() else run) / "loss.png"
     draw_losses(history, path)
     typer.echo(f"Loss curve of {len(history):,} epochs written to {path}", err=True)

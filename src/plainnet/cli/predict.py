@@ -7,23 +7,18 @@ from typing import Annotated
 
 import typer
 
-from plainnet.cli.options import Query, RunOrModel
+from plainnet.cli.options import Query, RunOrModel, argument, option
 
 __all__ = ["predict"]
 
 
 def predict(
     run: RunOrModel,
-    table: Annotated[
-        str, typer.Argument(help="Rows to predict: any table that `plainnet train` takes.", show_default=False)
-    ],
+    table: Annotated[str, argument("Rows to predict: any table that `plainnet train` takes.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]",
-            show_default=False,
+        option(
+            "File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]", "--out", "-o"
         ),
     ] = None,
     query: Query = None,

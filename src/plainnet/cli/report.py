@@ -6,17 +6,14 @@ from typing import Annotated
 
 import typer
 
-from plainnet.cli.options import Query, RunFolder
+from plainnet.cli.options import Query, RunFolder, argument
 
 __all__ = ["report"]
 
 
 def report(
     run: RunFolder,
-    table: Annotated[
-        str | None,
-        typer.Argument(help="Where the table of the run is now.  [default: where it was]", show_default=False),
-    ] = None,
+    table: Annotated[str | None, argument("Where the table of the run is now.  [default: where it was]")] = None,
     query: Query = None,
 ) -> None:
     """Write report.html in a run folder again, from the model and the table; `plainnet train` writes the first one.

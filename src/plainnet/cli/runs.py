@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from plainnet.cli.output import print_json, print_table
+from plainnet.cli.options import AsJson, option
+from plainnet.cli.output import print_json, print_note, print_table
 
 __all__ = ["runs"]
 
@@ -17,27 +18,15 @@ def runs(
     sort: Annotated[
         str, typer.Option(help="created (oldest first), score (best first), rows or seconds (fewest first).")
     ] = "created",
-    target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Only runs that predict this column.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Only runs that predict classes, or numbers.", show_default=False)
-    ] = None,
+    target: Annotated[str | None, option("Only runs that predict this column.", "--target", "-t")] = None,
+    task: Annotated[str | None, option("Only runs that predict classes, or numbers.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only runs for which this holds: a key of run.json, =, !=, <, <=, > or >=, a value. Repeatable.",
-            show_default=False,
-        ),
+        option("Only runs for which this holds: a key of run.json, =, !=, <, <=, > or >=, a value. Repeatable."),
     ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The score to show and sort by, such as AUC.  [default: the first]", show_default=False),
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option(help="Only so many of the newest that fit.", min=1, show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    metric: Annotated[str | None, option("The score to show and sort by, such as AUC.  [default: the first]")] = None,
+    last: Annotated[int | None, option("Only so many of the newest that fit.", min=1)] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the runs in a folder. Damaged ones are named in a note.
 
@@ -56,9 +45,7 @@ def runs(
     found = select_runs(every, target=target, task=task, where=where or (), metric=metric, last=last, sort=sort)
     if damaged:
         named = " ".join(damaged.values())
-        typer.secho(
-            f"Note: {len(damaged)} of {len(every) + len(damaged)} runs cannot be listed: {named}", fg="yellow", err=True
-        )
+        print_note(f"{len(damaged)} of {len(every) + len(damaged)} runs cannot be listed: {named}")
     if as_json:
         print_json([{"run": str(run.path), **run.facts} for run in found])
     elif not every:
@@ -68,15 +55,8 @@ def runs(
     else:
         rows = []
         for run in found:
-            judged = main_score(run, metric)
-            rows.append(
-                (
-                    str(run.path),
-                    str(run.facts.get("created", "")),
-                    run.target,
-                    f"{run.facts['table']['rows']:,}",
-                    f"{run.facts['training']['seconds']:,.1f}",
-                    f"{judged[1]['metric']} {judged[1]['value']:.5g} ({judged[0]})" if judged else "",
-                )
-            )
+            facts, judged = run.facts, main_score(run, metric)
+            size, took = f"{facts['table']['rows']:,}", f"{facts['training']['seconds']:,.1f}"
+            score = f"{judged[1]['metric']} {judged[1]['value']:.5g} ({judged[0]})" if judged else ""
+            rows.append((str(run.path), str(facts.get("created", "")), run.target, size, took, score))
         print_table("", ("run", "created", "target", "rows", "seconds", "score"), rows, numbers=(3, 4))

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
+from plainnet.cli.options import argument, option
+
 __all__ = ["serve"]
 
 
 def serve(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run folders, or model files; /predict asks the first.", show_default=False),
+        list[Path] | None, argument("Run folders, or model files; /predict asks the first.", metavar="RUN")
     ] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="name=path: a model under another name; may be repeated.", show_default=False),
+        list[str] | None, option("name=path: a model under another name; may be repeated.", "--model")
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine only with a token.")
@@ -25,19 +25,15 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 for any that is free.")] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "What clients have to send as 'Authorization: Bearer …'. Better set as PLAINNET_TOKEN: others see a command's options.",
             envvar="PLAINNET_TOKEN",
-            help="What clients have to send as 'Authorization: Bearer …'. Better set as PLAINNET_TOKEN: others see a command's options.",
-            show_default=False,
             show_envvar=False,
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A further name by which clients call this server, such as a proxy's; may be repeated.",
-            show_default=False,
-        ),
+        option("A further name by which clients call this server, such as a proxy's; may be repeated."),
     ] = None,
     max_body: Annotated[float, typer.Option(help="Largest body of a request, in MiB.")] = 16,
     max_rows: Annotated[int, typer.Option(help="Most rows of a request.")] = 100_000,

@@ -13,8 +13,7 @@ __all__ = ["show"]
 
 
 def show(
-    run: RunOrModel,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    run: RunOrModel, as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False
 ) -> None:
     """Show a run: its columns and why they are what they are, its network, its training, its scores.
 

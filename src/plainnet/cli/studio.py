@@ -30,11 +30,7 @@ def studio(
     from plainnet.errors import MissingExtraError
 
     try:
-        import msgspec  # noqa: F401 - only looked for
-        import starlette  # noqa: F401 - as above
-        import uvicorn  # noqa: F401 - as above
+        from plainnet.studio.studio import serve
     except ImportError as error:
         raise MissingExtraError(error.name or "starlette", "web", "plainnet studio") from error
-    from plainnet.studio.studio import serve
-
     serve(work, port, opens=not no_browser, say=lambda text: typer.echo(text, err=True))

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
-from plainnet.cli.options import RunFolder
+from plainnet.cli.options import RunFolder, argument, option
 
 __all__ = ["track"]
 
 
 def track(
     run: RunFolder,
-    tracker: Annotated[str, typer.Argument(help="tensorboard or mlflow.", show_default=False)],
+    tracker: Annotated[str, argument("tensorboard or mlflow.")],
     to: Annotated[
         str | None,
-        typer.Option(
-            help="TensorBoard's log folder, or MLflow's tracking URI, such as sqlite:///mlflow.db or http://127.0.0.1:5000.  "
-            "[default: the folder tensorboard, or what MLflow is set to]",
-            show_default=False,
+        option(
+            "TensorBoard's log folder, or MLflow's tracking URI, such as sqlite:///mlflow.db or http://127.0.0.1:5000.  "
+            "[default: the folder tensorboard, or what MLflow is set to]"
         ),
     ] = None,
 ) -> None:

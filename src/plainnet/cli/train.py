@@ -7,25 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plainnet.cli import stop
-from plainnet.cli.options import (
-    Category,
-    Cluster,
-    Date,
-    Epochs,
-    Group,
-    Ignore,
-    Number,
-    Overwrite,
-    Query,
-    RunOut,
-    SplitTime,
-    Task,
-    Workers,
-    kinds_of,
-    on_cluster,
-)
-from plainnet.cli.output import print_json, print_scores, seconds_of
+from plainnet.cli import options, stop
+from plainnet.cli.options import argument, kinds_of, on_cluster, option
+from plainnet.cli.output import print_json, print_note, print_scores, seconds_of
 from plainnet.errors import PlainnetError, SettingError
 
 if TYPE_CHECKING:
@@ -70,77 +54,53 @@ def train(
     context: typer.Context,
     table: Annotated[
         str | None,
-        typer.Argument(
-            help="CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
-            "without one, the bundled Adult table.",
-            show_default=False,
+        argument(
+            "CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
+            "without one, the bundled Adult table."
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Column to predict.", show_default=False)] = None,
-    out: RunOut = None,
-    overwrite: Overwrite = False,
-    query: Query = None,
-    task: Task = None,
+    target: Annotated[str | None, option("Column to predict.", "--target", "-t")] = None,
+    out: options.RunOut = None,
+    overwrite: options.Overwrite = False,
+    query: options.Query = None,
+    task: options.Task = None,
     test: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the rows held out for the test scores.  [default: 0.2; 0 with --folds]", show_default=False
-        ),
+        float | None, option("Share of the rows held out for the test scores.  [default: 0.2; 0 with --folds]")
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(
-            help="Cross-validation: test on each of so many folds, trained on the others; the model kept learns from all rows.",
-            show_default=False,
+        option(
+            "Cross-validation: test on each of so many folds, trained on the others; the model kept learns from all rows."
         ),
     ] = None,
-    group: Group = None,
-    time: SplitTime = None,
-    number: Number = None,
-    category: Category = None,
-    date: Date = None,
-    ignore: Ignore = None,
+    group: options.Group = None,
+    time: options.SplitTime = None,
+    number: options.Number = None,
+    category: options.Category = None,
+    date: options.Date = None,
+    ignore: options.Ignore = None,
     increasing: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Number with which the prediction never falls, all else the same; of two classes the later one's probability. Repeatable.",
-            show_default=False,
+        option(
+            "Number with which the prediction never falls, all else the same; of two classes the later one's probability. Repeatable."
         ),
     ] = None,
-    decreasing: Annotated[
-        list[str] | None,
-        typer.Option(help="Number with which it never rises. Repeatable.", show_default=False),
-    ] = None,
+    decreasing: Annotated[list[str] | None, option("Number with which it never rises. Repeatable.")] = None,
     effort: Annotated[str, typer.Option(help="quick, default or best: how many networks, and how long.")] = "default",
     members: Annotated[
-        int | None,
-        typer.Option(
-            help="Networks that vote; 1: a single plain network.  [default: by effort and rows]", show_default=False
-        ),
+        int | None, option("Networks that vote; 1: a single plain network.  [default: by effort and rows]")
     ] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of training at most.", show_default=False)] = None,
+    time_limit: Annotated[float | None, option("Seconds of training at most.")] = None,
     hidden: Annotated[
-        str | None,
-        typer.Option(
-            help="Widths of the hidden layers, such as 64,64.  [default: each network's own]", show_default=False
-        ),
+        str | None, option("Widths of the hidden layers, such as 64,64.  [default: each network's own]")
     ] = None,
-    epochs: Epochs = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Rows in a step.  [default: by the number of rows]", show_default=False)
-    ] = None,
+    epochs: options.Epochs = None,
+    batch_size: Annotated[int | None, option("Rows in a step.  [default: by the number of rows]")] = None,
     learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Highest learning rate of the schedule.  [default: by the kind of target]",
-            show_default=False,
-        ),
+        float | None, option("Highest learning rate of the schedule.  [default: by the kind of target]")
     ] = None,
     patience: Annotated[
-        int | None,
-        typer.Option(
-            help="Stop after so many epochs without a new best.  [default: a third of all]", show_default=False
-        ),
+        int | None, option("Stop after so many epochs without a new best.  [default: a third of all]")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: Annotated[
@@ -148,17 +108,11 @@ def train(
     ] = 0,
     checkpoint_every: Annotated[
         str | None,
-        typer.Option(
-            help="Write down the networks' state as often, such as 30s or 5m, in OUT.checkpoint; not that of folds.",
-            show_default=False,
-        ),
+        option("Write down the networks' state as often, such as 30s or 5m, in OUT.checkpoint; not that of folds."),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            help="Go on with the training of this run from its last checkpoint, which knows the table and all settings.",
-            show_default=False,
-        ),
+        option("Go on with the training of this run from its last checkpoint, which knows the table and all settings."),
     ] = None,
     stream: Annotated[
         bool,
@@ -167,16 +121,10 @@ def train(
             help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
         ),
     ] = False,
-    cluster: Cluster = None,
-    workers: Workers = None,
-    tracker: Annotated[
-        str | None,
-        typer.Option("--track", help="tensorboard or mlflow: write the run there too.", show_default=False),
-    ] = None,
-    track_to: Annotated[
-        str | None,
-        typer.Option(help="TensorBoard's log folder, or MLflow's tracking URI.", show_default=False),
-    ] = None,
+    cluster: options.Cluster = None,
+    workers: options.Workers = None,
+    tracker: Annotated[str | None, option("tensorboard or mlflow: write the run there too.", "--track")] = None,
+    track_to: Annotated[str | None, option("TensorBoard's log folder, or MLflow's tracking URI.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
@@ -202,15 +150,9 @@ def train(
     if target is None and resume is None:
         raise SettingError("--target is missing: the column to predict, such as --target price.")
     settings: dict[str, Any] = {
-        "effort": effort,
-        "members": members,
-        "time_limit": time_limit,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "patience": patience,
-        "device": device,
-    }
+        "effort": effort, "members": members, "time_limit": time_limit, "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "patience": patience, "device": device,
+    }  # fmt: skip
     if hidden is not None:
         settings["hidden"] = _widths(hidden)
     if increasing or decreasing:
@@ -228,12 +170,9 @@ def train(
     if as_json:
         print_json({"run": str(run.path), **run.facts})
     else:
-        task_reason = (
-            f"{run.facts['task']}, as {run.facts['task_reason']}"
-            if run.facts["task_reason"] != "chosen by the user"
-            else run.facts["task"]
-        )
-        typer.echo(f"Predicting {run.target} ({task_reason}) from {run.facts['table']['rows']:,} rows.")
+        reason = run.facts["task_reason"]
+        task_and_why = run.facts["task"] + ("" if reason == "chosen by the user" else f", as {reason}")
+        typer.echo(f"Predicting {run.target} ({task_and_why}) from {run.facts['table']['rows']:,} rows.")
         networks = f"{training['members']} networks, " if training["members"] > 1 else ""
         took = f"{networks}up to {training['epochs']} epochs" if networks else f"{training['epochs']} epochs"
         best = "" if networks else f"; best epoch {training['best_epoch']}"
@@ -248,19 +187,15 @@ def train(
         limit = run.facts["settings"]["time_limit"]
         typer.echo(f"Stopped by the time limit of {limit:g} s; the best networks so far are kept.", err=True)
     go_on = f" Go on with: plainnet train --resume {run.path}" if checkpoint_folder(run.path).is_dir() else ""
-    if training["stopped_by"] == "interrupt":
-        message = (
-            f"Stopped by {stop.name()} after {training['epochs']} epochs; the best networks so far are kept.{go_on}"
-        )
-        typer.echo(message, err=True)
-        raise typer.Exit(stop.exit_code())
     crossed = run.facts["folds"]
-    if crossed is not None and crossed["stopped_by"]:
-        message = (
-            f"Stopped by {stop.name()}: {len(crossed['each'])} of {folds or 'the'} folds are done, and scored.{go_on}"
-        )
-        typer.echo(message, err=True)
-        raise typer.Exit(stop.exit_code())
+    if training["stopped_by"] == "interrupt":
+        done = f" after {training['epochs']} epochs; the best networks so far are kept."
+    elif crossed is not None and crossed["stopped_by"]:
+        done = f": {len(crossed['each'])} of {folds or 'the'} folds are done, and scored."
+    else:
+        return
+    typer.echo(f"Stopped by {stop.name()}{done}{go_on}", err=True)
+    raise typer.Exit(stop.exit_code())
 
 
 def _check_alone(context: typer.Context) -> None:
@@ -286,7 +221,7 @@ def _tell(run: Run, tracker: str, to: str | None) -> None:
     try:
         typer.echo(track(run, tracker, to), err=True)
     except PlainnetError as error:
-        typer.secho(f"Note: {error}", fg="yellow", err=True)
+        print_note(f"{error}")
 
 
 def _widths(text: str) -> tuple[int, ...]:

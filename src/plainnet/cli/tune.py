@@ -8,25 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from plainnet.cli import stop
-from plainnet.cli.options import (
-    Category,
-    Cluster,
-    Date,
-    Epochs,
-    Group,
-    Ignore,
-    Number,
-    Overwrite,
-    Query,
-    RunOut,
-    SplitTime,
-    Task,
-    Workers,
-    kinds_of,
-    on_cluster,
-)
-from plainnet.cli.output import print_json, print_scores, print_table, seconds_of
+from plainnet.cli import options, stop
+from plainnet.cli.options import argument, kinds_of, on_cluster, option
+from plainnet.cli.output import better, print_json, print_scores, print_table, seconds_of
 
 __all__ = ["tune"]
 
@@ -42,39 +26,33 @@ plainnet tune churn.parquet --target Churn --cluster 10.0.0.7:6379      trials o
 
 
 def tune(
-    table: Annotated[str, typer.Argument(help="Any table that `plainnet train` takes.", show_default=False)],
-    target: Annotated[str, typer.Option("--target", "-t", help="Column to predict.", show_default=False)],
+    table: Annotated[str, argument("Any table that `plainnet train` takes.")],
+    target: Annotated[str, option("Column to predict.", "--target", "-t")],
     trials: Annotated[
         int, typer.Option(help="Settings to try, 1 to 10 000; those that --study has already count.")
     ] = 50,
     time: Annotated[
-        str | None,
-        typer.Option(
-            help="For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.",
-            show_default=False,
-        ),
+        str | None, option("For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.")
     ] = None,
-    study: Annotated[
-        Path | None, typer.Option(help="SQLite file that keeps the trials, to go on from.", show_default=False)
-    ] = None,
-    out: RunOut = None,
-    overwrite: Overwrite = False,
-    query: Query = None,
-    task: Task = None,
+    study: Annotated[Path | None, option("SQLite file that keeps the trials, to go on from.")] = None,
+    out: options.RunOut = None,
+    overwrite: options.Overwrite = False,
+    query: options.Query = None,
+    task: options.Task = None,
     test: Annotated[
         float, typer.Option(help="Share of the rows held out for the test scores; no trial sees them.")
     ] = 0.2,
-    group: Group = None,
-    split_time: SplitTime = None,
-    number: Number = None,
-    category: Category = None,
-    date: Date = None,
-    ignore: Ignore = None,
+    group: options.Group = None,
+    split_time: options.SplitTime = None,
+    number: options.Number = None,
+    category: options.Category = None,
+    date: options.Date = None,
+    ignore: options.Ignore = None,
     effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
-    epochs: Epochs = None,
+    epochs: options.Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
-    cluster: Cluster = None,
-    workers: Workers = None,
+    cluster: options.Cluster = None,
+    workers: options.Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Search for better settings, and write a run folder of the best, with the untuned default's scores beside its own.
@@ -129,7 +107,7 @@ def _tell(tuning: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
             f"{score['value']:.5g}",
             f"{untuned['value']:.5g}",
             f"{score['baseline']:.5g}",
-            "higher" if score["higher_is_better"] else "lower",
+            better(score),
         )
         for part, of_part in scores.items()
         if part != "train"

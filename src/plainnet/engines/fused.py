@@ -347,7 +347,9 @@ class FusedTraining(LoadedPlan):
         epoch, best_epoch = map(int, state["counts"])
         fits = all(state[name].shape == array.shape for name, array in wanted.items())
         if not fits or not 0 <= best_epoch <= epoch <= self.job.epochs:
-            raise TrainingError("what this training is to go on from is of another one.")
+            raise TrainingError(
+                "the checkpoint that this training is to go on from is that of another training: train anew."
+            )
         for name, array in wanted.items():
             array[:] = state[name]
         self.shuffler.set_state(torch.from_numpy(state["shuffle"].copy()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +18,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from plainnet.engines.job import Loss
-from plainnet.errors import DataWarning, TableError
+from plainnet.errors import TableError
 from plainnet.estimators import pretrained
-from plainnet.estimators.inputs import aligned, encode_few
+from plainnet.estimators.inputs import aligned, encode_few, warn_of_unseen
 from plainnet.estimators.monotone import activation_of, monotone_of
 from plainnet.estimators.options import check_options, model_content, module_of, optimizer_of, widths
 from plainnet.estimators.reading import table_and_y, table_of, training_rows
@@ -135,7 +134,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 or what ``scan_table`` gives. Missing cells are fine.
             y: the targets (N,), or the name of the column of X that holds them. Rows of X without a target are then
                 left out with a DataWarning.
-            sample_weight: (N,) weight of each row of X, not negative, also of those left out.
+            sample_weight: (N,) weight of each row of X, not negative, also of those left out; of what ``scan_table`` gives also the name
+                of the column that holds it.
             validation: (X, y) rows that find the best epoch; None: rows held out from X.
             on_epochs: looks on while the members are trained, as ``train_many`` says; True ends it, and the best so far is kept.
             checkpoints: where the networks' states are kept, to go on from; ``train_run`` makes them.
@@ -164,7 +164,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
-            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
             table.height,
@@ -346,10 +346,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             return np.concatenate([self._joint(piece) for _, piece in X.pieces()])
         found = encode_few(self._row_encoder, X, has_names=hasattr(self, "feature_names_in_"))
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
-        if unseen:
-            cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
-            message = f"cells that hold what the training rows never held: {cells}; they count as rare or missing"
-            warnings.warn(message, DataWarning, stacklevel=3)
+        warn_of_unseen(unseen)
         return predict_members(self.members_, x, self.target_)
 
     def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from plainnet.errors import SettingError, TableError
+from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.tables.read import read_table
 from plainnet.tables.rows import MOST_CELLS, RowEncoder
 from plainnet.tables.tables import target_array
 
-__all__ = ["aligned", "columns_of", "encode_few", "read_series", "refuse_dates", "row_weights"]
+__all__ = ["aligned", "columns_of", "encode_few", "read_series", "refuse_dates", "row_weights", "warn_of_unseen"]
 
 
 def encode_few(
@@ -41,6 +43,14 @@ def encode_few(
     if type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] == "pandas" and X.columns.is_unique:
         return encoder.encode({name: X[name].tolist() for name in encoder.names if name in X.columns})
     return None
+
+
+def warn_of_unseen(unseen: Mapping[str, int]) -> None:
+    """Count in a DataWarning, to the caller of the caller's caller, the cells that hold what the training rows never held, by column."""
+    if unseen:
+        cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
+        message = f"cells that hold what the training rows never held: {cells}; they count as rare or missing"
+        warnings.warn(message, DataWarning, stacklevel=4)
 
 
 def read_series(y: Any) -> npt.NDArray[Any]:
@@ -110,8 +120,13 @@ def row_weights(sample_weight: Any, n_rows: int, known: npt.NDArray[np.bool_] | 
         raise SettingError(
             f"sample_weight has shape {weight.shape}, and the table has {n_rows} rows with a target: pass ({n_rows},)."
         )
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise SettingError("sample_weight holds a negative, NaN or infinite weight.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise SettingError(
+            f"sample_weight holds a negative, NaN or infinite weight: {weight[wrong[0]]:g} at index {wrong[0]}. Weights are numbers from 0."
+        )
     if not weight.any():
-        raise SettingError("Sample weights must contain at least one non-zero number.")
+        raise SettingError(
+            "Sample weights must contain at least one non-zero number: leave sample_weight out to weigh all rows alike."
+        )
     return weight

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEAST_ROWS", "Measure", "draw_counts", "interval_of", "mean_over_rows", "resampled_rows", "sums_by"]
+__all__ = ["LEAST_ROWS", "Measure", "draw_counts", "draw_rows", "interval_of", "mean_over_rows", "sums_by"]
 
 Array = npt.NDArray[Any]
 
@@ -54,15 +54,13 @@ class Measure:
     unit: float = 1.0
 
 
-def resampled_rows(n_rows: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of the rows to resample, ascending: all, or MOST_ROWS at random.
+def draw_rows(n_rows: int, most: int, random: np.random.RandomState) -> npt.NDArray[np.int64]:
+    """Return the numbers of all rows, or of at most ``most`` drawn ones, ascending.
 
-    >>> resampled_rows(3)
+    >>> draw_rows(3, 10, np.random.RandomState(0))
     array([0, 1, 2])
     """
-    if n_rows <= MOST_ROWS:
-        return np.arange(n_rows)
-    return np.sort(np.random.RandomState(SEED).permutation(n_rows)[:MOST_ROWS])
+    return np.arange(n_rows) if n_rows <= most else np.sort(random.permutation(n_rows)[:most])
 
 
 def draw_counts(n_rows: int) -> npt.NDArray[np.float64]:
@@ -107,9 +105,5 @@ def sums_by(codes: npt.NDArray[np.int64], n_codes: int, counts: Array, of_rows: 
     Returns:
         (B, C).
     """
-    return np.stack(
-        [
-            np.bincount(codes, weights=own if of_rows is None else own * of_rows, minlength=n_codes).astype(np.float64)
-            for own in counts
-        ]
-    )
+    weights = (own if of_rows is None else own * of_rows for own in counts)
+    return np.stack([np.bincount(codes, weights=each, minlength=n_codes) for each in weights])

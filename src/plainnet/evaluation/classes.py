@@ -44,6 +44,9 @@ def class_measures(codes: Codes, n_classes: int, threshold: float | Array | None
     def auc(p: Array) -> float:
         return float(metrics.roc_auc_score(codes, p[:, 1] if is_binary else p, multi_class="ovr", labels=labels))
 
+    def balanced(p: Array) -> float:
+        return float(metrics.recall_score(codes, p.argmax(axis=1), labels=present, average="macro"))
+
     def recalls(p: Array, counts: Array) -> Array:
         with np.errstate(invalid="ignore"):
             own = sums_by(codes, n_classes, counts, hits(p)) / sums_by(codes, n_classes, counts)
@@ -62,37 +65,23 @@ def class_measures(codes: Codes, n_classes: int, threshold: float | Array | None
     if is_whole:
         found.append(Measure("AUC", auc, lambda p, counts: _aucs(p, codes, counts)))
     if is_whole and is_binary:
-        found.append(
-            Measure(
-                "average precision",
-                lambda p: float(metrics.average_precision_score(codes, p[:, 1])),
-                lambda p, counts: _on_curves(p[:, 1], codes, counts, _precision_under),
-            )
-        )
-    found += [
+        found.append(Measure(
+            "average precision", lambda p: float(metrics.average_precision_score(codes, p[:, 1])),
+            lambda p, counts: _on_curves(p[:, 1], codes, counts, _precision_under),
+        ))  # fmt: skip
+    return [
+        *found,
         Measure("accuracy", lambda p: float(metrics.accuracy_score(codes, p.argmax(axis=1))), mean_over_rows(hits)),
-        Measure(
-            "balanced accuracy",
-            lambda p: float(metrics.recall_score(codes, p.argmax(axis=1), labels=present, average="macro")),
-            recalls,
-        ),
+        Measure("balanced accuracy", balanced, recalls),
         *_f1_measures(codes, n_classes, threshold),
         *([_top_measure(codes, labels)] if n_classes >= TOP_CLASSES else []),
+        Measure("log-loss", lambda p: float(metrics.log_loss(codes, p, labels=labels)), mean_over_rows(log_losses), False),
+        Measure("Brier score", brier, mean_over_rows(squares), False),
         Measure(
-            "log-loss",
-            lambda p: float(metrics.log_loss(codes, p, labels=labels)),
-            mean_over_rows(log_losses),
-            higher_is_better=False,
+            "calibration error", lambda p: calibration_error(*_claims(p, codes)),
+            lambda p, counts: _calibration_errors(*_claims(p, codes), counts), False,
         ),
-        Measure("Brier score", brier, mean_over_rows(squares), higher_is_better=False),
-        Measure(
-            "calibration error",
-            lambda p: calibration_error(*_claims(p, codes)),
-            lambda p, counts: _calibration_errors(*_claims(p, codes), counts),
-            higher_is_better=False,
-        ),
-    ]
-    return found
+    ]  # fmt: skip
 
 
 def _f1_measures(codes: Codes, n_classes: int, threshold: float | Array | None) -> list[Measure]:
@@ -144,20 +133,20 @@ def label_measures(y: npt.NDArray[np.int64]) -> list[Measure]:
         return np.asarray(np.mean([_on_curves(p[:, k], y[:, k], counts, _area_under) for k in both], axis=0))
 
     def log_loss(p: Array) -> float:
-        return float(
-            np.mean([metrics.log_loss(y[:, k], p[:, k].astype(np.float64), labels=[0, 1]) for k in range(y.shape[1])])
-        )
+        each = [
+            metrics.log_loss(own, said.astype(np.float64), labels=[0, 1]) for own, said in zip(y.T, p.T, strict=True)
+        ]
+        return float(np.mean(each))
 
     def log_losses(p: Array) -> Array:
         return np.asarray(-np.log(np.clip(np.where(y > 0, p, 1 - p), LEAST, 1 - LEAST)).mean(axis=1))
 
+    def all_right(p: Array) -> Array:
+        return np.asarray(((p > 0.5) == y).all(axis=1))
+
     return [
         *([Measure("macro AUC", auc, aucs)] if both else []),
-        Measure(
-            "subset accuracy",
-            lambda p: float(metrics.accuracy_score(y, (p > 0.5).astype(np.int64))),
-            mean_over_rows(lambda p: ((p > 0.5) == y).all(axis=1)),
-        ),
+        Measure("subset accuracy", lambda p: float(all_right(p).mean()), mean_over_rows(all_right)),
         Measure("log-loss", log_loss, mean_over_rows(log_losses), higher_is_better=False),
     ]
 

@@ -15,17 +15,18 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.inputs import read_series
+from plainnet.estimators.inputs import read_series, warn_of_unseen
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.evaluation import check_targets
 from plainnet.packs.voting import predict_members
-from plainnet.tables.encode import encode, feature_names, match_columns, position_bins
+from plainnet.tables.encode import coded, encode, match_columns, width_of
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.tables import take_target
 from plainnet.tables.wording import listed
 
 __all__ = [
-    "Estimator", "Features", "Judge", "batch_rows", "draw_rows", "encoded", "feature_blocks", "index_of", "judge", "output_names",
+    "Estimator", "Features", "Judge", "batch_rows", "encoded", "feature_blocks", "index_of", "judge", "output_names",
     "outputs", "seen_table", "table_and_y", "vote",
 ]  # fmt: skip
 
@@ -41,17 +42,16 @@ def feature_blocks(schema: Schema) -> dict[str, npt.NDArray[np.int64]]:
     """Return the features of each used column: its own, and the positions of its numbers, which stand last of all.
 
     >>> schema = Schema.learn(pl.DataFrame({"age": [30, 41, 57], "town": ["Ulm", "Bonn", "Ulm"]}))
+    >>> from plainnet.tables.encode import feature_names
     >>> feature_names(schema)
     ['age', 'town', 'age: position']
     >>> feature_blocks(schema)
     {'age': array([0, 2]), 'town': array([1])}
     """
-    first, place = 0, len(feature_names(schema)) - len(position_bins(schema))
+    first, place = 0, sum(map(width_of, schema.used))
     blocks = {}
     for column in schema.used:
-        alone = Schema((column,), schema.n_rows)
-        n_places = len(position_bins(alone))
-        n_own = len(feature_names(alone)) - n_places
+        n_own, n_places = width_of(column), sum(1 for _ in coded(column))
         blocks[column.name] = np.r_[first : first + n_own, place : place + n_places]
         first, place = first + n_own, place + n_places
     return blocks
@@ -60,11 +60,6 @@ def feature_blocks(schema: Schema) -> dict[str, npt.NDArray[np.int64]]:
 def batch_rows(n_features: int) -> int:
     """Return how many rows of so many features are predicted in one call."""
     return max(1, min(BATCH_ROWS, BATCH_CELLS // n_features))
-
-
-def draw_rows(n_rows: int, most: int, rng: np.random.RandomState) -> npt.NDArray[np.int64]:
-    """Return the numbers of all rows, or of at most ``most`` drawn ones, ascending."""
-    return np.arange(n_rows) if n_rows <= most else np.sort(rng.permutation(n_rows)[:most])
 
 
 def seen_table(estimator: Estimator, X: Any) -> pl.DataFrame:
@@ -76,7 +71,7 @@ def seen_table(estimator: Estimator, X: Any) -> pl.DataFrame:
     check_is_fitted(estimator)
     table = match_columns(estimator.schema_, read_table(X))
     if table.height == 0:
-        raise TableError("the table has no rows.")
+        raise TableError("the table has no rows: pass one at least.")
     return table
 
 
@@ -97,9 +92,7 @@ def encoded(estimator: Estimator, table: pl.DataFrame) -> Features:
     """Encode a table; cells that the training rows never held are counted in a DataWarning."""
     check_is_fitted(estimator)
     x, unseen = encode(estimator.schema_, table)
-    if unseen:
-        cells = ", ".join(f"{n:,} in {name!r}" for name, n in unseen.items())
-        warnings.warn(f"cells that hold what the training rows never held: {cells}", DataWarning, stacklevel=3)
+    warn_of_unseen(unseen)
     return x
 
 
@@ -165,10 +158,7 @@ def judge(estimator: Estimator, y: Array) -> Judge:
     if isinstance(estimator, NetClassifier):
         wanted = target.encode(y)
         return Judge("log-loss", 1.0, False, lambda joint, count: target.row_losses(joint, _copies(wanted, count)))
-    if y.dtype.kind not in "fiub":
-        raise TableError(
-            f"the network predicts numbers, and the target holds {listed(y.ravel()[:2].tolist())}, which are none."
-        )
+    check_targets(estimator, y)
     numbers = target.encode(y.astype(np.float64))
     # Encoded numbers are standardised, or divided by their mean: one unit of theirs is so much of the target's.
     ends = [np.asarray(target.decode(np.full((1, target.n_outputs), value))).ravel()[0] for value in (0.0, 1.0)]

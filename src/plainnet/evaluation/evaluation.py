@@ -7,7 +7,7 @@ better has learnt nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Literal
 
@@ -18,25 +18,15 @@ import polars as pl
 from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.bootstrap import LEAST_ROWS, Measure, draw_counts, interval_of, resampled_rows
+from plainnet.evaluation.bootstrap import LEAST_ROWS, MOST_ROWS, SEED, Measure, draw_counts, draw_rows, interval_of
 from plainnet.evaluation.classes import choose_threshold, class_measures, label_measures
 from plainnet.evaluation.numbers import COVERAGE, interval_measures, number_measures, quantile_measures
 from plainnet.tables.target import CountTarget, LabelsTarget
 from plainnet.tables.wording import listed
 
 __all__ = [
-    "Measured",
-    "Score",
-    "baseline_of",
-    "check_targets",
-    "evaluate",
-    "measure",
-    "predictions_of",
-    "reach_of",
-    "score",
-    "threshold_of",
-    "what_is_left_out",
-]
+    "Score", "baseline_of", "check_targets", "evaluate", "predictions_of", "reach_of", "score", "threshold_of", "what_is_left_out",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +47,7 @@ class Score:
         low: lower end of the value's 95 % interval; None: there is none.
         high: its upper end.
         aim: what the value should be, where neither higher nor lower is better: the coverage of an interval; else None.
+        replicates: (B,) the value on resamples of the rows, the same resamples for every network; None: too few rows.
     """
 
     metric: str
@@ -67,23 +58,11 @@ class Score:
     low: float | None = None
     high: float | None = None
     aim: float | None = None
+    replicates: Array | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the score as plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A score with what its interval came from.
-
-    Attributes:
-        score: the score.
-        replicates: (B,) its value on resamples of the rows, the same resamples for every network; None: too few rows.
-    """
-
-    score: Score
-    replicates: Array | None
+        """Return the score as plain values, without the replicates."""
+        return {name: value for name, value in vars(self).items() if name != "replicates"}
 
 
 def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
@@ -176,23 +155,10 @@ def score(
     Raises:
         TableError: the target holds what the estimator does not predict.
     """
-    return [each.score for each in measure(estimator, predictions, y, baseline, threshold=threshold, reach=reach)]
-
-
-def measure(
-    estimator: NetClassifier | NetRegressor,
-    predictions: Array,
-    y: Array,
-    baseline: Array,
-    *,
-    threshold: float | Array | None = None,
-    reach: Array | Literal["own"] | None = "own",
-) -> list[Measured]:
-    """Score as ``score`` does, and return the resampled values too."""
     check_targets(estimator, y)
     n_rows = len(y)
     if n_rows == 0:
-        raise TableError("there are no rows to score.")
+        raise TableError("there are no rows to score: pass a table with a target in one row at least.")
     if isinstance(estimator, NetClassifier):
         found = predictions.astype(np.float64)
         if not isinstance(estimator.target_, LabelsTarget):
@@ -219,17 +185,16 @@ def measure(
         own = number_measures(y[rows], are_counts=isinstance(estimator.target_, CountTarget), unit=unit)
         return own if reaches is None else own + interval_measures(y[rows], reaches[rows], guessed[rows], unit=unit)
 
-    drawn = resampled_rows(n_rows)
-    all_rows = np.arange(n_rows)
-    of_all = measures(all_rows)
+    drawn = draw_rows(n_rows, MOST_ROWS, np.random.RandomState(SEED))
+    of_all = measures(np.arange(n_rows))
     of_drawn = {each.name: each for each in (of_all if len(drawn) == n_rows else measures(drawn))}
     counts = draw_counts(len(drawn)) if n_rows >= LEAST_ROWS else None
-    return [_measured(each, of_drawn.get(each.name), found, guessed, drawn, counts) for each in of_all]
+    return [_scored(each, of_drawn.get(each.name), found, guessed, drawn, counts) for each in of_all]
 
 
-def _measured(
+def _scored(
     of_all: Measure, of_drawn: Measure | None, found: Array, guessed: Array, drawn: Array, counts: Array | None
-) -> Measured:
+) -> Score:
     """Measure one metric, and resample it."""
     value = of_all.value(found)
     replicates = None
@@ -241,10 +206,9 @@ def _measured(
         replicates = replicates * of_all.unit
     low, high = interval_of(replicates) or (None, None)
     baseline = of_all.value(guessed) if of_all.baseline is None else of_all.baseline
-    score = Score(
-        of_all.name, value * of_all.unit, baseline * of_all.unit, len(found), of_all.higher_is_better, low, high, of_all.aim
+    return Score(
+        of_all.name, value * of_all.unit, baseline * of_all.unit, len(found), of_all.higher_is_better, low, high, of_all.aim, replicates,
     )  # fmt: skip
-    return Measured(score, replicates)
 
 
 def what_is_left_out(estimator: NetClassifier | NetRegressor, y: Array) -> list[str]:
@@ -254,18 +218,14 @@ def what_is_left_out(estimator: NetClassifier | NetRegressor, y: Array) -> list[
     if isinstance(estimator, NetClassifier) and y.ndim == 1 and len(values) < len(estimator.classes_):
         n_classes = len(estimator.classes_)
         without = "AUC, average precision and F1 are" if n_classes == 2 else "AUC is"
-        held = (
-            f"are all of the class {values[0]!s:.40}"
-            if len(values) == 1
-            else f"hold {len(values)} of {n_classes} classes"
-        )
+        one, some = f"are all of the class {values[0]!s:.40}", f"hold {len(values)} of {n_classes} classes"
+        held = one if len(values) == 1 else some
         said.append(f"{without} left out, as the rows {held}")
     if isinstance(estimator, NetRegressor) and len(values) == 1 and not getattr(estimator.target_, "quantiles", ()):
         said.append(f"R² is left out, as all rows have the target {values[0]:g}")
     if len(y) < LEAST_ROWS:
-        said.append(
-            f"there are no intervals, as {len(y)} row{' is' if len(y) == 1 else 's are'} too few to stand for others"
-        )
+        rows = "row is" if len(y) == 1 else "rows are"
+        said.append(f"there are no intervals, as {len(y)} {rows} too few to stand for others")
     return said
 
 

@@ -16,12 +16,12 @@ import polars as pl
 
 from plainnet.errors import SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.evaluation.bootstrap import draw_rows
 from plainnet.evaluation.encoded import (
     Estimator,
     Features,
     Judge,
     batch_rows,
-    draw_rows,
     encoded,
     feature_blocks,
     index_of,
@@ -34,7 +34,7 @@ from plainnet.evaluation.encoded import (
 )
 from plainnet.settings import check_number
 from plainnet.tables.dates import parse_dates
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.schema import Column
 from plainnet.tables.wording import did_you_mean, listed
 
@@ -115,13 +115,7 @@ class Dependence:
 
 
 def permutation_importance(
-    estimator: Estimator,
-    X: Any,
-    y: Any,
-    *,
-    n_repeats: int = 10,
-    max_samples: int | None = None,
-    random_state: int = 0,
+    estimator: Estimator, X: Any, y: Any, *, n_repeats: int = 10, max_samples: int | None = None, random_state: int = 0
 ) -> Importance:
     """Measure by how much the loss grows when a column's cells are shuffled among the rows, and so say nothing any more.
 
@@ -270,16 +264,18 @@ def _grid(column: Column, series: pl.Series, resolution: int) -> npt.NDArray[np.
         found = counts["row"].head(resolution).to_numpy()
     else:
         if column.kind == "date":
-            dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+            dates, _ = parse_dates(series, column.date_format)
             numbers = dates.dt.epoch("us") if dates is not None else series.cast(pl.Int64, strict=False)
         else:
-            numbers = number_strings(series) if series.dtype == pl.String else series
-        values = numbers.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+            numbers = numbers_of(series)
+        values = numbers.cast(pl.Float64).to_numpy().astype(np.float64)
         known = np.flatnonzero(np.isfinite(values))
         ordered = known[np.argsort(values[known], kind="stable")]
         places = np.rint(np.linspace(0.02, 0.98, resolution) * max(len(ordered) - 1, 0)).astype(np.int64)
         chosen = ordered[places] if len(ordered) else ordered
         found = chosen[np.unique(values[chosen], return_index=True)[1]]
     if not len(found):
-        raise TableError(f"no row has a value in the column {column.name!r}: there is nothing to follow.")
+        raise TableError(
+            f"no row has a value in the column {column.name!r}: there is nothing to follow. Choose another column."
+        )
     return np.asarray(found, dtype=np.int64)

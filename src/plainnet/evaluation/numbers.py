@@ -38,24 +38,11 @@ def number_measures(y: Array, *, are_counts: bool = False, unit: float = 1.0) ->
     ]  # fmt: skip
     if len(y) > 1 and np.ptp(y, axis=0).all():
         found.append(Measure("R²", _value(metrics.r2_score, y), lambda p, counts: _r2s(y, p, counts)))
-    found.append(
-        Measure(
-            "median absolute error",
-            _value(metrics.median_absolute_error, y),
-            lambda p, counts: _medians(np.abs(y - p), counts),
-            higher_is_better=False,
-            unit=unit,
-        )
-    )
+    median = _value(metrics.median_absolute_error, y)
+    found.append(Measure("median absolute error", median, lambda p, counts: _medians(np.abs(y - p), counts), False, unit=unit))  # fmt: skip
     if (y != 0).all():
-        found.append(
-            Measure(
-                "MAPE",
-                _value(metrics.mean_absolute_percentage_error, y),
-                mean_over_rows(lambda p: (np.abs(y - p) / np.maximum(np.abs(y), EPSILON)).mean(axis=1)),
-                higher_is_better=False,
-            )
-        )
+        shares = mean_over_rows(lambda p: (np.abs(y - p) / np.maximum(np.abs(y), EPSILON)).mean(axis=1))
+        found.append(Measure("MAPE", _value(metrics.mean_absolute_percentage_error, y), shares, False))
     if are_counts and y.min() >= 0:
         found.append(_deviance(y, unit))
     return found
@@ -132,22 +119,18 @@ def interval_measures(y: Array, reach: Array, guessed: Array, *, unit: float = 1
     def inside(p: Array) -> Array:
         return np.asarray(np.abs(own - p[:, 0]) <= reach)
 
+    def covered(p: Array) -> float:
+        return float(inside(p).mean())
+
+    def mean_width(_: Array) -> float:
+        return float(2 * reach.mean())
+
+    guessed_coverage = float((needed <= width).mean())
     return [
         Measure(
-            f"{percent} interval coverage",
-            lambda p: float(inside(p).mean()),
-            mean_over_rows(inside),
-            aim=COVERAGE,
-            baseline=float((needed <= width).mean()),
+            f"{percent} interval coverage", covered, mean_over_rows(inside), aim=COVERAGE, baseline=guessed_coverage
         ),
-        Measure(
-            f"{percent} interval width",
-            lambda _: float(2 * reach.mean()),
-            _widths(reach),
-            higher_is_better=False,
-            baseline=2 * width,
-            unit=unit,
-        ),
+        Measure(f"{percent} interval width", mean_width, _widths(reach), False, baseline=2 * width, unit=unit),
     ]
 
 

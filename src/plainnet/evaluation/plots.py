@@ -24,7 +24,7 @@ from plainnet.errors import RunError, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.evaluation.encoded import Estimator, output_names
-from plainnet.evaluation.explain import Dependence, Importance, partial_dependence, permutation_importance
+from plainnet.evaluation.explain import Z95, Dependence, Importance, partial_dependence, permutation_importance
 from plainnet.evaluation.shapley import RowExplanation, explain_row
 from plainnet.files import replacing
 from plainnet.tables.tables import take_target
@@ -35,15 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "COLOURS",
-    "ContributionsDisplay",
-    "DependenceDisplay",
-    "ImportanceDisplay",
-    "LossDisplay",
-    "ReliabilityDisplay",
-    "as_label",
+    "COLOURS", "ContributionsDisplay", "DependenceDisplay", "ImportanceDisplay", "LossDisplay", "ReliabilityDisplay", "as_label",
     "save_figure",
-]
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -53,8 +47,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9
 MOST_COLUMNS = 20
 #: Lines of single rows that can still be told apart.
 MOST_LINES = 100
-#: Half the width of a 95 % interval, in standard errors.
-Z95 = 1.959964
 
 
 def as_label(value: object, most: int = 28) -> str:
@@ -92,6 +84,16 @@ class _Display:
 
             _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]  # or a part of a figure
+        return ax
+
+    def _bars(self, ax: Axes | None, labels: Sequence[str], values: Array, **style: Any) -> Axes:
+        """Draw a bar for each label, from the top down."""
+        ax = self._start(ax)
+        places = np.arange(len(labels))
+        ax.barh(places, values, **style)
+        ax.set_yticks(places, labels)
+        ax.invert_yaxis()
+        ax.axvline(0, color=COLOURS[-1], linewidth=0.8)
         return ax
 
 
@@ -182,7 +184,7 @@ class ReliabilityDisplay(_Display):
         happened, given = np.asarray(y_true, dtype=np.float64), np.asarray(y_prob, dtype=np.float64)
         check_consistent_length(happened, given)
         if not len(given):
-            raise TableError("there are no rows to draw a reliability of.")
+            raise TableError("there are no rows to draw a reliability of: pass one at least.")
         bins = np.clip((given * n_bins).astype(np.int64), 0, n_bins - 1)
         counts = np.bincount(bins, minlength=n_bins)
         there = counts > 0
@@ -224,13 +226,8 @@ class ReliabilityDisplay(_Display):
         )  # fmt: skip
         for x, y, count in zip(self.predicted, high, self.counts, strict=True):
             ax.annotate(f"{count:,}", (x, y), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
-        name = as_label(self.name)
-        ax.set(
-            xlabel=f"probability of {name}",
-            ylabel="share of rows where it came true",
-            xlim=(-0.04, 1.04),
-            ylim=(-0.04, 1.12),
-        )
+        ax.set(xlabel=f"probability of {as_label(self.name)}", ylabel="share of rows where it came true")
+        ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.12))
         ax.legend(loc="lower right")
         return self
 
@@ -272,15 +269,12 @@ class ImportanceDisplay(_Display):
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the 20 largest on ``ax``, or on a new figure."""
-        ax = self._start(ax)
         shown = self.importance.columns[:MOST_COLUMNS]
         values = np.array([each.value for each in shown])
         ends = np.array([[each.low, each.high] for each in shown])
-        places = np.arange(len(shown))
-        ax.barh(places, values, xerr=np.abs(ends.T - values), color=COLOURS[0], ecolor=COLOURS[-1], capsize=2)
-        ax.set_yticks(places, [as_label(each.column) for each in shown])
-        ax.invert_yaxis()
-        ax.axvline(0, color=COLOURS[-1], linewidth=0.8)
+        labels = [as_label(each.column) for each in shown]
+        style = {"color": COLOURS[0], "ecolor": COLOURS[-1], "capsize": 2}
+        ax = self._bars(ax, labels, values, xerr=np.abs(ends.T - values), **style)
         ax.set(xlabel=f"growth of the {self.importance.metric} when shuffled")
         return self
 
@@ -326,15 +320,8 @@ class DependenceDisplay(_Display):
         places = np.array(found.grid) if is_line else np.arange(len(found.grid))
         lines = found.individual[:MOST_LINES]
         ax.plot(places, lines.T, color=COLOURS[5], linewidth=0.5, alpha=0.4)
-        ax.plot(
-            places,
-            found.average,
-            "o-" if is_line else "o",
-            color=COLOURS[0],
-            linewidth=2,
-            markersize=4,
-            label="mean of the rows",
-        )
+        style = "o-" if is_line else "o"
+        ax.plot(places, found.average, style, color=COLOURS[0], linewidth=2, markersize=4, label="mean of the rows")
         if not is_line:
             ax.set_xticks(places, [as_label(each, 16) for each in found.grid], rotation=30, ha="right")
         said = as_label(found.output)
@@ -374,17 +361,11 @@ class ContributionsDisplay(_Display):
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the 20 largest on ``ax``, or on a new figure."""
-        ax = self._start(ax)
         found = self.explanation
         shown = found.contributions[:MOST_COLUMNS]
         values = np.array([each.value for each in shown])
-        places = np.arange(len(shown))
-        ax.barh(places, values, color=[COLOURS[0] if value >= 0 else COLOURS[1] for value in values])
-        ax.set_yticks(places, [f"{as_label(each.column)} = {as_label(each.cell, 16)}" for each in shown])
-        ax.invert_yaxis()
-        ax.axvline(0, color=COLOURS[-1], linewidth=0.8)
-        ax.set(
-            xlabel=f"adds to {as_label(found.output)}",
-            title=f"{found.base:.4g} on average, {found.prediction:.4g} for this row",
-        )
+        labels = [f"{as_label(each.column)} = {as_label(each.cell, 16)}" for each in shown]
+        ax = self._bars(ax, labels, values, color=[COLOURS[0] if value >= 0 else COLOURS[1] for value in values])
+        title = f"{found.base:.4g} on average, {found.prediction:.4g} for this row"
+        ax.set(xlabel=f"adds to {as_label(found.output)}", title=title)
         return self

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
+from plainnet.evaluation.bootstrap import draw_rows
 from plainnet.evaluation.encoded import (
     Estimator,
     Features,
     batch_rows,
-    draw_rows,
     encoded,
     feature_blocks,
     index_of,
@@ -122,16 +122,11 @@ def explain_row(
     blocks = feature_blocks(estimator.schema_)
     pairs = np.repeat(np.arange(len(drawn)), -(-n_permutations // (2 * len(drawn))))
     at_once = max(1, batch_rows(own.shape[1]) // (2 * (len(blocks) + 1)))
-    changes = np.concatenate(
-        [
-            _changes(estimator, own[0], drawn[pairs[first : first + at_once]], index, rng)
-            for first in range(0, len(pairs), at_once)
-        ]
-    )  # (pairs, columns)
+    parts = (drawn[pairs[first : first + at_once]] for first in range(0, len(pairs), at_once))
+    changes = np.concatenate([_changes(estimator, own[0], part, index, rng) for part in parts])  # (pairs, columns)
     values = changes.mean(axis=0)
-    errors = (
-        np.std(changes, axis=0, ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else np.full(len(values), np.nan)
-    )
+    unknown = np.full(len(values), np.nan)
+    errors = np.std(changes, axis=0, ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else unknown
     cells = table.row(0, named=True)
     found = [
         Contribution(name, cells[name], float(value), float(error))
@@ -154,9 +149,8 @@ def _changes(
     ranks = np.stack([rng.permutation(len(blocks)) for _ in others])
     ranks = np.stack([ranks, len(blocks) - 1 - ranks], axis=1)  # (B, 2, columns)
     steps = np.arange(len(blocks) + 1)[:, None]
-    is_own = (
-        ranks[:, :, None, column_of] < steps
-    )  # (B, 2, columns + 1, features): at step k the first k columns are the row's
+    # (B, 2, columns + 1, features): at step k the first k columns are the row's
+    is_own = ranks[:, :, None, column_of] < steps
     rows = np.where(is_own, own, others[:, None, None, :])
     said = outputs(estimator, vote(estimator, rows.reshape(-1, len(own))))[:, index]
     jumps = np.diff(said.reshape(len(others), 2, -1), axis=2)

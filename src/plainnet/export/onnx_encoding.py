@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from plainnet.export.graph import DOUBLE, FLOAT, Graph
-from plainnet.tables.encode import CLIP
+from plainnet.tables.encode import CLIP, width_of
 from plainnet.tables.schema import Column, Schema, Spread
 
 __all__ = ["MISSING_DATE", "encode_columns", "missing_marker"]
@@ -63,7 +63,7 @@ def encode_columns(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> t
     first, starts = 0, {}
     for column in schema.used:
         starts[column.name] = first
-        first += _width(column)
+        first += width_of(column)
     features = _Features()
     positions = _add_numbers(graph, schema, inputs, starts, features)
     _add_flags(graph, schema, inputs, starts, features)
@@ -71,14 +71,6 @@ def encode_columns(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> t
     side_by_side = graph.concat(features.tables, "features, by kind")
     order = np.argsort(features.places)
     return graph.columns(side_by_side, order.tolist(), len(order), "features"), positions
-
-
-def _width(column: Column) -> int:
-    """Count a column's features, without positions."""
-    has_missing = column.missing > 0
-    if column.kind == "category":
-        return len(column.levels) + (column.other > 0) + has_missing
-    return (len(column.parts or {}) if column.kind == "date" else 1) + has_missing
 
 
 def _add_numbers(
@@ -265,7 +257,7 @@ def _add_categories(
     for column in schema.used:
         if column.kind != "category":
             continue
-        width, n_levels = _width(column), len(column.levels)
+        width, n_levels = width_of(column), len(column.levels)
         # A code of ``width`` is none of the features.
         if_missing = width - 1 if column.missing else width
         code = graph.add(

@@ -25,7 +25,7 @@ from plainnet.export.onnx_vote import class_type, decode_vote, vote
 from plainnet.files import replacing
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.encode import match_columns
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.read import read_table
 from plainnet.tables.schema import Column, Schema, level_strings
 from plainnet.tables.tables import is_table
@@ -84,7 +84,9 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
         )
     n_bytes = 4 * sum(values.numel() for member in estimator.members_ for values in member.network.parameters())
     if n_bytes > MOST_BYTES:
-        raise SettingError(f"the networks have {n_bytes:,} bytes of weights, and an ONNX file holds {MOST_BYTES:,}.")
+        raise SettingError(
+            f"the networks have {n_bytes:,} bytes of weights, and an ONNX file holds {MOST_BYTES:,}: export to 'python' or 'safetensors'."
+        )
     schema, target = estimator.schema_, estimator.target_
     taken: set[str] = set()
     names = input_names(schema, taken)
@@ -242,10 +244,9 @@ def onnx_inputs(model: NetClassifier | NetRegressor | Schema, table: Any) -> dic
 def _cells(column: Column, series: pl.Series) -> npt.NDArray[Any]:
     """Return the cells of a column as the model takes them, (N,)."""
     if column.kind == "number":
-        numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
-        return numbers.to_numpy().astype(np.float64)
+        return numbers_of(series).to_numpy().astype(np.float64)
     if column.kind == "date":
-        dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+        dates, _ = parse_dates(series, column.date_format)
         if dates is None:
             return np.full(len(series), MISSING_DATE)
         return dates.dt.epoch("us").fill_null(MISSING_DATE).to_numpy().astype(np.int64)

@@ -25,7 +25,7 @@ from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.files import replacing, write_text
 from plainnet.networks.networks import MODULES
-from plainnet.tables.schema import Column, Schema, Spread
+from plainnet.tables.schema import Column, Spread
 from plainnet.tables.target import ClassTarget, Target
 
 __all__ = ["weights_file", "write_numpy_script", "write_torch_script"]
@@ -125,9 +125,7 @@ def _head(estimator: NetClassifier | NetRegressor, what: str, more: str, needs: 
     )
 
 
-def _fitted(
-    estimator: NetClassifier | NetRegressor,
-) -> tuple[dict[str, Any], dict[tuple[int, int, str], Array]]:
+def _fitted(estimator: NetClassifier | NetRegressor) -> tuple[dict[str, Any], dict[tuple[int, int, str], Array]]:
     """Return the constants of a script by name, and the weights by network, linear layer and 'weight' or 'bias'.
 
     Raises:
@@ -146,35 +144,22 @@ def _fitted(
         for place, layer in enumerate(linear):
             for part, values in layer.state_dict().items():
                 weights[number, place, part] = values.detach().cpu().numpy()
-        networks.append(
-            {
-                "share": member.weight,
-                "layers": len(linear),
-                "widths": [shape.n_coded, *shape.hidden, shape.n_out],
-                "bins": list(shape.bins),
-                "code_scale": shape.scale,
-                "is_log": member.recipe.is_log,
-            }
-        )
+        widths = [shape.n_coded, *shape.hidden, shape.n_out]
+        networks.append({
+            "share": member.weight, "layers": len(linear), "widths": widths, "bins": list(shape.bins), "code_scale": shape.scale,
+            "is_log": member.recipe.is_log,
+        })  # fmt: skip
     return {
-        "COLUMNS": _columns(estimator.schema_),
+        "COLUMNS": [_column(column) for column in estimator.schema_.used],
         "TARGET": _target(estimator.target_),
         "NETWORKS": networks,
         "ACTIVATION": voters[0].recipe.shape.activation,
     }, weights
 
 
-def _columns(schema: Schema) -> list[dict[str, Any]]:
-    return [_column(column) for column in schema.used]
-
-
 def _column(column: Column) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "name": column.name,
-        "kind": column.kind,
-        "read_as": column.dtype,
-        "has_missing": column.missing > 0,
-    }
+    entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "read_as": column.dtype}
+    entry["has_missing"] = column.missing > 0
     if column.spread is not None:
         return entry | _spread(column.spread)
     if column.kind == "date":
@@ -211,14 +196,16 @@ def _script(head: str, fitted: dict[str, Any], weights: str, networks: str) -> s
 
 def _literal(value: Any) -> str:
     """Write plain values as Python that gives them again: pprint would write infinity as a name."""
-    if isinstance(value, dict):
-        value = {key: _finite(each) for key, each in value.items()}
     return pformat(_finite(value), width=118, compact=True, sort_dicts=False)
 
 
 def _finite(value: Any) -> Any:
     """Put a number that Python reads as infinity in the place of infinity."""
-    return _Infinite(value) if isinstance(value, float) and isinf(value) else _deep(value)
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return _Infinite(value) if isinstance(value, float) and isinf(value) else value
 
 
 class _Infinite(float):
@@ -226,12 +213,6 @@ class _Infinite(float):
 
     def __repr__(self) -> str:
         return "1e999" if self > 0 else "-1e999"
-
-
-def _deep(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return {key: _finite(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _code(name: str) -> str:

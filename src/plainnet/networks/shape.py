@@ -67,7 +67,9 @@ class Shape:
             raise SettingError(f"bins holds whole numbers from 1, of at most {self.n_in} features, not {self.bins!r}.")
         widths = (self.n_coded, *widths[1:])
         if any(a * b > MOST_WEIGHTS for a, b in pairwise(widths)):
-            raise SettingError(f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights.")
+            raise SettingError(
+                f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights: choose narrower ones."
+            )
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
         if not 0 <= self.dropout < 1:

@@ -10,7 +10,7 @@ import polars as pl
 
 from plainnet.errors import RunError
 from plainnet.evaluation.bootstrap import interval_of
-from plainnet.evaluation.evaluation import Measured, check_targets, measure, predictions_of, what_is_left_out
+from plainnet.evaluation.evaluation import Score, check_targets, predictions_of, score, what_is_left_out
 from plainnet.runs.runs import Run
 from plainnet.tables.tables import take_target
 
@@ -155,33 +155,36 @@ def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: s
     changed = differences_of(runs)
     if "target" in changed or "task" in changed:
         targets = "; ".join(f"{run.path}: {run.target!r} ({run.facts['task']})" for run in runs)
-        raise RunError(f"runs that predict different things cannot be scored on one table: {targets}.")
+        raise RunError(
+            f"runs that predict different things cannot be scored on one table: {targets}. Leave the table out, or "
+            "compare those of one target."
+        )
     rows, y, n_without = take_target(table, runs[0].target)
     notes = [f"{n_without:,} rows without a value in {runs[0].target!r} are left out"] if n_without else []
-    measured: list[list[Measured]] = []
+    measured: list[list[Score]] = []
     for run in runs:
         estimator = run.estimator()
         check_targets(estimator, y)
         predictions = predictions_of(estimator, rows)
-        measured.append(measure(estimator, predictions, y, run.baseline, threshold=run.threshold))
+        measured.append(score(estimator, predictions, y, run.baseline, threshold=run.threshold))
         notes += [note for note in what_is_left_out(estimator, y) if note not in notes]
         if sha256 and run.facts["table"]["sha256"] == sha256:
             notes.append(f"{run.path} was trained on rows of this very table: its scores here are too good")
-    scores = [[each.score.to_json() for each in of_run] for of_run in measured]
-    first = {each.score.metric: each for each in measured[0]}
+    scores = [[each.to_json() for each in of_run] for of_run in measured]
+    first = {each.metric: each for each in measured[0]}
     differences = [
-        _difference(number, first[each.score.metric], each)
+        _difference(number, first[each.metric], each)
         for number, of_run in enumerate(measured[1:], start=1)
         for each in of_run
-        if each.score.metric in first
+        if each.metric in first
     ]
     return Comparison(name, scores, [], notes, differences)
 
 
-def _difference(run: int, first: Measured, other: Measured) -> Difference:
+def _difference(run: int, first: Score, other: Score) -> Difference:
     both = None if first.replicates is None or other.replicates is None else other.replicates - first.replicates
     low, high = interval_of(both) or (None, None)
     is_clear = low is not None and high is not None and (low > 0 or high < 0)
-    value = other.score.value - first.score.value
-    is_better = (value > 0) == other.score.higher_is_better if is_clear and other.score.aim is None else None
-    return Difference(run, other.score.metric, value, low, high, is_clear, is_better)
+    value = other.value - first.value
+    is_better = (value > 0) == other.higher_is_better if is_clear and other.aim is None else None
+    return Difference(run, other.metric, value, low, high, is_clear, is_better)

@@ -12,22 +12,13 @@ import polars as pl
 
 from plainnet.service.guard import RefusalError
 from plainnet.tables.dates import parse_dates
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.schema import Column, level_strings
 
 __all__ = [
-    "JSON_TYPES",
-    "MOST_TEXT",
-    "POLARS_TYPES",
-    "WORDS",
-    "about",
-    "cell_type",
-    "checked",
-    "example_cell",
-    "example_row",
-    "read_dates",
+    "JSON_TYPES", "MOST_TEXT", "POLARS_TYPES", "WORDS", "about", "cell_type", "checked", "example_cell", "example_row", "read_dates",
     "short",
-]
+]  # fmt: skip
 
 #: Characters of a cell of text.
 MOST_TEXT = 10_000
@@ -43,12 +34,8 @@ JSON_TYPES: dict[str, Any] = {
     "date": Annotated[str, msgspec.Meta(max_length=64)] | None,
 }
 POLARS_TYPES = {
-    "number": pl.Float64(),
-    "whole": pl.Int64(),
-    "text": pl.String(),
-    "flag": pl.Boolean(),
-    "date": pl.Datetime("us"),
-}
+    "number": pl.Float64(), "whole": pl.Int64(), "text": pl.String(), "flag": pl.Boolean(), "date": pl.Datetime("us"),
+}  # fmt: skip
 WORDS = {
     "number": "a number",
     "whole": "a whole number below 2**63",
@@ -81,9 +68,8 @@ def short(cell: Any) -> str:
     """Show a cell as JSON, its beginning if it is long."""
     if isinstance(cell, dict | list):
         return "an object" if isinstance(cell, dict) else "an array"
-    text = (
-        json.dumps(cell, ensure_ascii=False) if not isinstance(cell, int) or abs(cell) < 1e40 else "so large a number"
-    )
+    is_huge = isinstance(cell, int) and abs(cell) >= 1e40
+    text = "so large a number" if is_huge else json.dumps(cell, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
@@ -101,9 +87,8 @@ def read_dates(column: Column, cells: Sequence[str | None]) -> Sequence[datetime
             when = None if cell is None else datetime.fromisoformat(cell)
             found.append(when if when is None or when.tzinfo is None else when.astimezone(UTC).replace(tzinfo=None))
         except (ValueError, OverflowError):
-            raise about(
-                f"{short(cell)} is no date such as 2024-12-31 or 2024-12-31T23:59:00.", number, column.name
-            ) from None
+            what = f"{short(cell)} is no date such as 2024-12-31 or 2024-12-31T23:59:00."
+            raise about(what, number, column.name) from None
     return found
 
 
@@ -112,12 +97,11 @@ def checked(column: Column, each: str, series: pl.Series) -> pl.Series:
     if not series.null_count() < len(series):
         return pl.Series(series.name, [None] * len(series), dtype=POLARS_TYPES[each])
     if each == "date":
-        dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+        dates, _ = parse_dates(series, column.date_format)
         if dates is None:
             raise about(f"{short(str(series.drop_nulls()[0]))} is no date.", None, column.name)
-        _refuse_new_nulls(
-            column, series, dates, "a date" + (f" written as {column.date_format}" if column.date_format else "")
-        )
+        form = f" written as {column.date_format}" if column.date_format else ""
+        _refuse_new_nulls(column, series, dates, f"a date{form}")
         return dates
     is_nested = series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object)
     if is_nested or series.dtype.is_temporal() or (each != "text" and each != "flag" and series.dtype == pl.Boolean):
@@ -125,13 +109,14 @@ def checked(column: Column, each: str, series: pl.Series) -> pl.Series:
     if each == "text":
         return level_strings(series)
     if each == "flag":
-        flags = series.str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-        ) if series.dtype == pl.String else series  # fmt: skip
+        flags = series
+        if series.dtype == pl.String:
+            words = {"true": True, "false": False}
+            flags = series.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
         if flags.dtype != pl.Boolean:
             raise about(f"it holds {series.dtype}, and has to be true or false.", None, column.name)
     else:
-        flags = number_strings(series) if series.dtype == pl.String else series
+        flags = numbers_of(series) if series.dtype == pl.String else series
         flags = flags.cast(POLARS_TYPES[each], strict=False)
     if flags.dtype.is_float():
         flags = pl.select(pl.when(flags.is_finite()).then(flags)).to_series().rename(series.name)

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +60,7 @@ class Seen:
     groups: npt.NDArray[np.int64]
 
     def __add__(self, other: Seen) -> Seen:
-        return Seen(
-            self.rows + other.rows,
-            self.missing + other.missing,
-            self.unseen + other.unseen,
-            self.beyond + other.beyond,
-            self.groups + other.groups,
-        )
+        return Seen(*map(add, vars(self).values(), vars(other).values()))
 
 
 @dataclass
@@ -102,8 +98,7 @@ class Drift:
         table = pl.concat([*self._tables, *([self.table_of(self._rows)] if self._rows else [])])
         self._tables, self._rows, self._pending = [], [], 0
         counts = {column.name: count_cells(column, table[column.name]) for column in self.schema.used}
-        for name, seen in counts.items():
-            self.totals[name] = self.totals[name] + seen if name in self.totals else seen
+        self.totals = _added(self.totals, counts)
         self._window.append(counts)
         rows = [next(iter(each.values())).rows for each in self._window]
         while len(rows) > 1 and sum(rows) - rows[0] >= WINDOW_ROWS:
@@ -112,10 +107,7 @@ class Drift:
 
     def recent(self) -> dict[str, Seen]:
         """Return the counts of the last rows, by column."""
-        found: dict[str, Seen] = {}
-        for counts in self._window:
-            found = {name: found[name] + seen if name in found else seen for name, seen in counts.items()}
-        return found
+        return reduce(_added, self._window, {})
 
     def psi(self, column: Column, seen: Seen) -> float | None:
         """Return the population stability index of a column, None of too few rows."""
@@ -126,21 +118,26 @@ class Drift:
         return float(((actual - expected) * np.log(actual / expected)).sum())
 
 
+def _added(found: dict[str, Seen], counts: dict[str, Seen]) -> dict[str, Seen]:
+    """Add the counts of further rows, by column."""
+    return {name: found[name] + seen if name in found else seen for name, seen in counts.items()}
+
+
 def count_cells(column: Column, series: pl.Series) -> Seen:
     """Count the cells of one column."""
     is_missing = series.is_null().to_numpy()
     missing = int(is_missing.sum())
+    by_presence = np.array([len(series) - missing, missing])
     if column.levels:
         is_known = level_strings(series).is_in(column.levels).fill_null(False).to_numpy()
         strange = len(series) - missing - int(is_known.sum())
-        groups = (
-            [int(is_known.sum()), strange, missing] if column.kind == "category" else [len(series) - missing, missing]
-        )
+        is_category = column.kind == "category"
+        groups = np.array([int(is_known.sum()), strange, missing]) if is_category else by_presence
         # Where rare levels were merged, a level of none of the kept ones may have been there.
-        return Seen(len(series), missing, 0 if column.other else strange, 0, np.array(groups))
+        return Seen(len(series), missing, 0 if column.other else strange, 0, groups)
     spread, values = _spread_and_values(column, series)
     if spread is None:
-        return Seen(len(series), missing, 0, 0, np.array([len(series) - missing, missing]))
+        return Seen(len(series), missing, 0, 0, by_presence)
     known = values[~is_missing]
     beyond = int(((known < spread.minimum) | (known > spread.maximum)).sum())
     bounds = _bounds(spread)

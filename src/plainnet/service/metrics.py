@@ -30,32 +30,19 @@ class Metrics:
     """The counters of one service, and what its rows look like."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "plainnet_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
-        )
+        own: Any = {"registry": CollectorRegistry()}
+        self.registry = own["registry"]
+        self.requests = Counter("plainnet_requests", "Requests by route and status.", ["route", "status"], **own)
         self.seconds = Histogram(
-            "plainnet_request_seconds",
-            "Seconds from the headers to the end of the answer.",
-            ["route"],
-            buckets=LATENCIES,
-            registry=self.registry,
-        )
-        self.rows = Counter("plainnet_rows", "Rows predicted.", ["model"], registry=self.registry)
+            "plainnet_request_seconds", "Seconds from the headers to the end of the answer.", ["route"], buckets=LATENCIES, **own
+        )  # fmt: skip
+        self.rows = Counter("plainnet_rows", "Rows predicted.", ["model"], **own)
         self.batch_rows = Histogram(
-            "plainnet_batch_rows",
-            "Rows that were predicted together, of small requests.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            registry=self.registry,
-        )
-        self.reloads = Counter(
-            "plainnet_model_reloads", "Model files that were read anew.", ["model", "result"], registry=self.registry
-        )
+            "plainnet_batch_rows", "Rows that were predicted together, of small requests.", buckets=[2**n for n in range(9)], **own
+        )  # fmt: skip
+        self.reloads = Counter("plainnet_model_reloads", "Model files that were read anew.", ["model", "result"], **own)
         self.loaded = Gauge(
-            "plainnet_model_loaded_timestamp_seconds",
-            "When the model in use was read.",
-            ["model"],
-            registry=self.registry,
+            "plainnet_model_loaded_timestamp_seconds", "When the model in use was read.", ["model"], **own
         )
         self.drifts: MutableMapping[str, Drift] = {}
         self._lock = threading.Lock()

@@ -76,13 +76,9 @@ def name_models(runs: Iterable[Path], named: Iterable[str] = ()) -> dict[str, Pa
 
 def _name_of(path: Path) -> str:
     path = path.absolute()  # not where a link leads to: the link is what stays when it is switched to another run
-    return (
-        path.parent.name
-        if path.name == "model.safetensors"
-        else path.stem
-        if path.suffix == ".safetensors"
-        else path.name
-    )
+    if path.name == "model.safetensors":
+        return path.parent.name
+    return path.stem if path.suffix == ".safetensors" else path.name
 
 
 def read(name: str, path: Path, most_rows: int) -> Model:

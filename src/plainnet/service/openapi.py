@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plainnet.service import protocol
@@ -21,6 +21,8 @@ JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     "flag": {"type": ["boolean", "null"]},
     "date": {"type": ["string", "null"], "maxLength": 64},
 }
+#: What answers hold where no more is said of it.
+OBJECT, TEXT = {JSON: {"schema": {"type": "object"}}}, {"schema": {"type": "string"}}
 REFUSED = {
     400: "Not readable.",
     401: "The token is missing or wrong.",
@@ -35,6 +37,16 @@ REFUSED = {
     503: "Busy.",
 }
 
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "row": {"type": "integer", "description": "Which row, from 0."},
+        "column": {"type": "string"},
+    },
+}
+
 
 def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document.
@@ -47,26 +59,17 @@ def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) 
     schemas: dict[str, Any] = {"Error": ERROR}
     paths: dict[str, Any] = {}
     for number, (name, model) in enumerate(models.items()):
-        schemas |= _schemas(f"{name}", model, most_rows)
+        schemas |= _schemas(name, model, most_rows)
         paths[f"/models/{name}/predict"] = {"post": _predict(name, model, f"predict_{name}")}
         if number == 0:
             paths["/predict"] = {"post": _predict(name, model, "predict")}
         paths |= _protocol_paths(name)
     paths |= {
-        "/health": {"get": _get("health", "Whether the service answers.", {"type": "object"})},
-        "/v2": {"get": _get("v2", "The Open Inference Protocol: the server.", {"type": "object"})},
-        "/v2/health/live": {"get": _get("live", "Whether it lives.", {"type": "object"})},
-        "/v2/health/ready": {"get": _get("ready", "Whether it is ready.", {"type": "object"})},
-        "/metrics": {
-            "get": {
-                "operationId": "metrics",
-                "summary": "What Prometheus reads.",
-                "responses": {
-                    "200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-                }
-                | _refused(),
-            }
-        },
+        "/health": {"get": _get("health", "Whether the service answers.")},
+        "/v2": {"get": _get("v2", "The Open Inference Protocol: the server.")},
+        "/v2/health/live": {"get": _get("live", "Whether it lives.")},
+        "/v2/health/ready": {"get": _get("ready", "Whether it is ready.")},
+        "/metrics": {"get": _get("metrics", "What Prometheus reads.", {"text/plain": TEXT}, "Metrics.")},
     }
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -84,24 +87,15 @@ def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) 
     return document
 
 
-ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {"type": "string"},
-        "row": {"type": "integer", "description": "Which row, from 0."},
-        "column": {"type": "string"},
-    },
-}
-
-
 def _refused() -> dict[str, Any]:
     content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {str(status): {"description": text, "content": content} for status, text in REFUSED.items()}
 
 
-def _get(operation: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
-    good = {"200": {"description": "As said.", "content": {JSON: {"schema": schema}}}}
+def _get(
+    operation: str, summary: str, content: Mapping[str, Any] = OBJECT, description: str = "As said."
+) -> dict[str, Any]:
+    good = {"200": {"description": description, "content": content}}
     return {"operationId": operation, "summary": summary, "responses": good | _refused()}
 
 
@@ -109,103 +103,60 @@ def _predict(name: str, model: Model, operation: str) -> dict[str, Any]:
     example = example_row(model.intake.columns)
     row = {"$ref": f"#/components/schemas/{name}.Row"}
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": model.intake.most_rows}
-    wrapped = {"type": "object", "required": ["rows"], "properties": {"rows": rows}, "additionalProperties": False}
+    wrapped = _object({"rows": rows}, ["rows"])
     lists = {"$ref": f"#/components/schemas/{name}.Columns"}
     binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-    answer = {"$ref": f"#/components/schemas/{name}.Answer"}
-    return {
-        "operationId": operation,
-        "summary": f"Predict rows with the model {name}.",
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {"schema": {"anyOf": [row, rows, wrapped, lists]}, "example": {"rows": [example]}},
-                CSV: {"schema": {"type": "string"}},
-                ARROW_STREAM: binary,
-                ARROW_FILE: binary,
-            },
-        },
-        "responses": {
-            "200": {
-                "description": "One prediction a row, in the rows' order. Accept chooses the form.",
-                "content": {
-                    JSON: {"schema": answer},
-                    CSV: {"schema": {"type": "string"}},
-                    ARROW_STREAM: binary,
-                    ARROW_FILE: binary,
-                },
-            }
-        }
-        | _refused(),
-    }
+    others = {CSV: TEXT, ARROW_STREAM: binary, ARROW_FILE: binary}
+    asked = {JSON: {"schema": {"anyOf": [row, rows, wrapped, lists]}, "example": {"rows": [example]}}, **others}
+    answered = {JSON: {"schema": {"$ref": f"#/components/schemas/{name}.Answer"}}, **others}
+    said = "One prediction a row, in the rows' order. Accept chooses the form."
+    found = _get(operation, f"Predict rows with the model {name}.", answered, said)
+    return found | {"requestBody": {"required": True, "content": asked}}
 
 
 def _schemas(name: str, model: Model, most_rows: int) -> dict[str, Any]:
     columns = model.intake.columns
     properties = {column.name: _cell(column) for column in columns}
-    properties |= {
-        left: {
-            "type": ["string", "number", "boolean", "null"],
-            "minimum": -LARGEST,
-            "maximum": LARGEST,
-            "description": "Not used.",
-        }
-        for left in sorted(model.intake.left_out)
-    }
+    kinds = ["string", "number", "boolean", "null"]
+    unused = {"type": kinds, "minimum": -LARGEST, "maximum": LARGEST, "description": "Not used."}
+    properties |= dict.fromkeys(sorted(model.intake.left_out), unused)
     required = [column.name for column in columns]
     lists = {
         left: {"type": "array", "items": schema, "minItems": 1, "maxItems": most_rows}
         for left, schema in properties.items()
     }
-    table = {"type": "object", "properties": lists, "required": required, "additionalProperties": False}
+    table = _object(lists, required)
     facts = facts_of(model.estimator)
     answer: dict[str, Any] = {"predictions": {"type": "array"}}
     if "classes" in facts or "labels" in facts:
         shares = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}
-        answer["probabilities"] = {
-            "type": "array",
-            "items": shares,
-            "description": "Of each class, in the order of `classes`.",
-        }
+        said = "Of each class, in the order of `classes`."
+        answer["probabilities"] = {"type": "array", "items": shares, "description": said}
     answer |= {fact: {"type": "array", "examples": [values]} for fact, values in facts.items()}
     return {
-        f"{name}.Row": {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-            "examples": [example_row(columns)],
-        },
-        f"{name}.Columns": {
-            "type": "object",
-            "description": "Lists of the same length.",
-            "properties": {"columns": table},
-            "required": ["columns"],
-            "additionalProperties": False,
-        },
+        f"{name}.Row": _object(properties, required) | {"examples": [example_row(columns)]},
+        f"{name}.Columns": _object({"columns": table}, ["columns"]) | {"description": "Lists of the same length."},
         f"{name}.Answer": {"type": "object", "properties": answer, "required": list(answer)},
     }
+
+
+def _object(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _cell(column: Column) -> dict[str, Any]:
     """Describe the cells of one column."""
     schema = {**JSON_SCHEMAS[cell_type(column)], "examples": [example_cell(column)]}
-    seen = (
-        f"Missing in {column.missing:,} of the training rows."
-        if column.missing
-        else "Never missing in the training rows."
-    )
+    seen = f"Missing in {column.missing:,} of" if column.missing else "Never missing in"
     if column.spread is not None:
         what = f"A number, {column.spread.minimum:g} … {column.spread.maximum:g} in the training rows."
     elif column.kind == "date":
         form = f"written as {column.date_format}" if column.date_format else "as ISO 8601"
         what = f"A date, {form}."
     else:
-        levels = ", ".join(column.levels[:20]) + (
-            f" and {len(column.levels) - 20} more" if len(column.levels) > 20 else ""
-        )
-        what = f"One of: {levels}. Others count as rare or missing."
-    return schema | {"description": f"{what} {seen}"}
+        more = f" and {len(column.levels) - 20} more" if len(column.levels) > 20 else ""
+        what = f"One of: {', '.join(column.levels[:20])}{more}. Others count as rare or missing."
+    return schema | {"description": f"{what} {seen} the training rows."}
 
 
 def _protocol_paths(name: str) -> dict[str, Any]:
@@ -224,12 +175,10 @@ def _protocol_paths(name: str) -> dict[str, Any]:
         "required": ["inputs"],
         "properties": {"inputs": {"type": "array", "items": tensor}, "id": {"type": "string"}},
     }
-    infer = _get(f"infer_{name}", "The Open Inference Protocol: predict.", {"type": "object"})
+    infer = _get(f"infer_{name}", "The Open Inference Protocol: predict.")
     infer["requestBody"] = {"required": True, "content": {JSON: {"schema": request}}}
     return {
-        f"/v2/models/{name}": {
-            "get": _get(f"model_{name}", "The Open Inference Protocol: a model.", {"type": "object"})
-        },
-        f"/v2/models/{name}/ready": {"get": _get(f"ready_{name}", "Whether it is ready.", {"type": "object"})},
+        f"/v2/models/{name}": {"get": _get(f"model_{name}", "The Open Inference Protocol: a model.")},
+        f"/v2/models/{name}/ready": {"get": _get(f"ready_{name}", "Whether it is ready.")},
         f"/v2/models/{name}/infer": {"post": infer},
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from plainnet.service.answers import Answer, Estimator
+from plainnet.service.answers import Answer, Estimator, facts_of
+from plainnet.service.cells import about
 from plainnet.service.guard import RefusalError
 from plainnet.service.models import Model
 
@@ -19,12 +20,7 @@ __all__ = ["Inference", "infer_response", "lists_of", "model_metadata", "server_
 DATATYPES = {"number": "FP64", "whole": "INT64", "text": "BYTES", "flag": "BOOL", "date": "BYTES"}
 WHOLE = {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
 #: What is taken for each of them.
-TAKEN = {
-    "FP64": WHOLE | {"FP16", "FP32", "FP64"},
-    "INT64": WHOLE,
-    "BYTES": {"BYTES"},
-    "BOOL": {"BOOL"},
-}
+TAKEN = {"FP64": WHOLE | {"FP16", "FP32", "FP64"}, "INT64": WHOLE, "BYTES": {"BYTES"}, "BOOL": {"BOOL"}}
 #: Of the outputs, by the type of their first value.
 OUTPUT_TYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
@@ -67,33 +63,21 @@ def model_metadata(model: Model) -> dict[str, Any]:
     """Return what GET /v2/models/NAME answers."""
     columns = zip(model.intake.columns, model.intake.types, strict=True)
     inputs = [{"name": column.name, "datatype": DATATYPES[each], "shape": [-1]} for column, each in columns]
-    return {
-        "name": model.name,
-        "versions": [],
-        "platform": "plainnet",
-        "inputs": inputs,
-        "outputs": _outputs(model.estimator),
-    }
+    outputs = _outputs(model.estimator)
+    return {"name": model.name, "versions": [], "platform": "plainnet", "inputs": inputs, "outputs": outputs}
 
 
 def _outputs(estimator: Estimator) -> list[dict[str, Any]]:
-    from plainnet.service.answers import facts_of
-
     facts = facts_of(estimator)
-    if "classes" in facts:
-        datatype = OUTPUT_TYPES.get(type(facts["classes"][0]), "BYTES")
+    each = [-1, estimator.target_.n_outputs]
+    if "classes" in facts or "labels" in facts:
+        datatype = OUTPUT_TYPES.get(type(facts["classes"][0]), "BYTES") if "classes" in facts else "INT64"
         return [
-            {"name": "predictions", "datatype": datatype, "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(facts["classes"])]},
-        ]
-    if "labels" in facts:
-        n_labels = len(facts["labels"])
-        return [
-            {"name": "predictions", "datatype": "INT64", "shape": [-1, n_labels]},
-            {"name": "probabilities", "datatype": "FP64", "shape": [-1, n_labels]},
+            {"name": "predictions", "datatype": datatype, "shape": [-1] if "classes" in facts else each},
+            {"name": "probabilities", "datatype": "FP64", "shape": each},
         ]
     is_1d = estimator.target_.is_1d and "quantiles" not in facts  # type: ignore[union-attr]  # numbers and counts have it
-    return [{"name": "predictions", "datatype": "FP64", "shape": [-1] if is_1d else [-1, estimator.target_.n_outputs]}]
+    return [{"name": "predictions", "datatype": "FP64", "shape": [-1] if is_1d else each}]
 
 
 def lists_of(model: Model, body: bytes) -> tuple[Inference, dict[str, list[Any]]]:
@@ -113,18 +97,17 @@ def lists_of(model: Model, body: bytes) -> tuple[Inference, dict[str, list[Any]]
     if len(request.inputs) > MOST_TENSORS:
         raise RefusalError(413, f"the request has more than {MOST_TENSORS:,} tensors.")
     for tensor in request.inputs:
-        fields = {"column": tensor.name}
         if tensor.name in lists:
-            raise RefusalError(422, f"column {tensor.name!r:.200}: there are two tensors of that name.", fields)
+            raise about("there are two tensors of that name.", None, tensor.name)
         if tensor.name in wanted and tensor.datatype not in TAKEN[wanted[tensor.name]]:
             what = f"its datatype is {tensor.datatype!r:.20}, and has to be {wanted[tensor.name]}."
-            raise RefusalError(422, f"column {tensor.name!r:.200}: {what}", fields)
+            raise about(what, None, tensor.name)
         cells = [cell for each in tensor.data for cell in (each if isinstance(each, list) else [each])]
         if tensor.shape not in ([len(cells)], [len(cells), 1]) or any(
             isinstance(each, list) and len(each) != 1 for each in tensor.data
         ):
             what = f"its shape is {tensor.shape!r:.40} with {len(cells):,} cells, and has to be [N] or [N, 1]."
-            raise RefusalError(422, f"column {tensor.name!r:.200}: {what}", fields)
+            raise about(what, None, tensor.name)
         lists[tensor.name] = cells
     return request, lists
 

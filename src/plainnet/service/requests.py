@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from plainnet.service.batches import MOST_BATCH_ROWS, Batches, busy, too_late
 from plainnet.service.guard import Receive, RefusalError, Scope
 from plainnet.service.metrics import Metrics
 from plainnet.service.models import Model
-from plainnet.service.rows import Row
+from plainnet.service.rows import Intake, Row
 
 __all__ = ["Handler", "Limits", "Reply", "Service"]
 
@@ -54,9 +55,9 @@ class Limits:
     body_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "rows", "seconds", "body_seconds"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"the limit {name} is {getattr(self, name)}, and has to be above 0.")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise SettingError(f"the limit {name} is {value}, and has to be above 0.")
 
 
 class Reply(NamedTuple):
@@ -92,7 +93,6 @@ class Service:
     _body_bytes: int = 0
 
     def __post_init__(self) -> None:
-        # A thread for small requests and one for large ones: a table of 100 000 rows is not waited for by a single row.
         few = ThreadPoolExecutor(1, thread_name_prefix="few-rows")
         self._bulk = ThreadPoolExecutor(1, thread_name_prefix="many-rows")
         self.batches = Batches(self._predict_rows, few, self.limits.seconds)
@@ -113,28 +113,23 @@ class Service:
     async def predict(self, name: str, scope: Scope, receive: Receive) -> Reply:
         """Answer a table in any of the forms."""
         model = self.models[name]
-        content_type = accept = ""
+        content_type, accept = JSON, ""
         for key, value in scope["headers"]:
             if key == b"content-type":
-                content_type = value.decode("latin-1").partition(";")[0].strip().lower()
+                content_type = value.decode("latin-1").partition(";")[0].strip().lower() or JSON
             elif key == b"accept":
                 accept = value.decode("latin-1")
         media = media_type(accept)
         async with self._body(receive) as body:
-            if content_type in (JSON, "") and len(body) <= LARGE_BODY:
+            if content_type not in READERS:
+                raise RefusalError(415, f"the body is {content_type!r:.80}. Send {', '.join(READERS)}.")
+            table_of = partial(READERS[content_type], model.intake, body)
+            if content_type == JSON and len(body) <= LARGE_BODY:
                 rows = model.intake.rows_of_json(body)
                 if len(rows) <= MOST_BATCH_ROWS:
                     return Reply(written(await self.batches.ask(model, rows), media), media)
-                return Reply(
-                    await self._in_bulk(lambda: self._written(model, model.intake.table_of(rows), media)), media
-                )
-            if content_type not in READERS:
-                raise RefusalError(415, f"the body is {content_type!r:.80}. Send {', '.join(filter(None, READERS))}.")
-            table_of = READERS[content_type]
-            return Reply(await self._in_bulk(lambda: self._written(model, table_of(model, body), media)), media)
-
-    def _written(self, model: Model, table: pl.DataFrame, media: str) -> bytes:
-        return written(self._predict_table(model, table), media)
+                table_of = partial(model.intake.table_of, rows)
+            return Reply(await self._in_bulk(lambda: written(self._predict_table(model, table_of()), media)), media)
 
     async def infer(self, name: str, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002 - a handler takes both
         """Answer a request of the Open Inference Protocol."""
@@ -206,16 +201,14 @@ def _without_panic(work: Callable[[], bytes]) -> bytes:
     try:
         return work()
     except pl.exceptions.PanicException:
-        raise RefusalError(
-            422, "the table holds values that cannot be read, such as dates beyond the calendar."
-        ) from None
+        message = "the table holds values that cannot be read, such as dates beyond the calendar."
+        raise RefusalError(422, message) from None
 
 
 #: How a body becomes a table, by its media type.
-READERS: dict[str, Callable[[Model, bytes], pl.DataFrame]] = {
-    "": lambda model, body: model.intake.table_of(model.intake.rows_of_json(body)),
-    JSON: lambda model, body: model.intake.table_of(model.intake.rows_of_json(body)),
-    CSV: lambda model, body: model.intake.table_of_csv(body),
-    ARROW_STREAM: lambda model, body: model.intake.checked(read_arrow(body, model.intake.most_rows)),
-    ARROW_FILE: lambda model, body: model.intake.checked(read_arrow(body, model.intake.most_rows)),
+READERS: dict[str, Callable[[Intake, bytes], pl.DataFrame]] = {
+    JSON: lambda intake, body: intake.table_of(intake.rows_of_json(body)),
+    CSV: Intake.table_of_csv,
+    ARROW_STREAM: lambda intake, body: intake.checked(read_arrow(body, intake.most_rows)),
+    ARROW_FILE: lambda intake, body: intake.checked(read_arrow(body, intake.most_rows)),
 }

@@ -111,7 +111,7 @@ class Intake:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._explained(body) from None
         if body.count(b":") > colons:  # in a text, in a column that is not read, or of a key that is there twice
-            _refuse_repeated_keys(body)
+            _parsed(body)  # which refuses the last
         if structs or wrapped is None or wrapped[1]:
             rows = [msgspec.structs.astuple(struct)[:names] for struct in structs]
         elif len(set(map(len, lists))) > 1:
@@ -125,12 +125,8 @@ class Intake:
     def table_of(self, rows: Sequence[Row]) -> pl.DataFrame:
         """Return rows as a table."""
         cells: Iterable[Row] = zip(*rows, strict=True)
-        return pl.DataFrame(
-            [
-                pl.Series(column.name, values, dtype=POLARS_TYPES[each])
-                for column, each, values in zip(self.columns, self.types, cells, strict=True)
-            ]
-        )
+        columns = zip(self.columns, self.types, cells, strict=True)
+        return pl.DataFrame([pl.Series(column.name, own, dtype=POLARS_TYPES[each]) for column, each, own in columns])
 
     def cells_of(self, rows: Sequence[Row]) -> pl.DataFrame | dict[str, list[Any]]:
         """Return rows as the estimators read them soonest: few as a dict of columns, more as a table."""
@@ -160,9 +156,8 @@ class Intake:
         """
         most = MOST_DELIMITERS + 2 * (len(self.columns) + len(self.left_out))
         if any(line.count(mark) > most for line in body.splitlines() for mark in (b",", b";", b"\t", b"|")):
-            raise RefusalError(
-                422, f"a line holds more than {most:,} delimiters, and the model has {len(self.columns):,} columns."
-            )
+            what = f"a line holds more than {most:,} delimiters, and the model has {len(self.columns):,} columns."
+            raise RefusalError(422, what)
         try:
             table = read_text(body, "the body")
         except TableError as error:
@@ -192,9 +187,8 @@ class Intake:
     def _wrong_number(self, n_rows: int) -> RefusalError:
         if n_rows == 0:
             return RefusalError(422, "the request holds no rows. Send at least one.")
-        return RefusalError(
-            413, f"the request holds {n_rows:,} rows; at most {self.most_rows:,} are taken. Send it in parts."
-        )
+        what = f"the request holds {n_rows:,} rows; at most {self.most_rows:,} are taken. Send it in parts."
+        return RefusalError(413, what)
 
     # What was wrong, found slowly.
 
@@ -313,10 +307,6 @@ def _parsed(body: bytes) -> Any:
 
 def _whole(digits: str) -> int:
     return int(digits[:400])  # a longer one is refused as too large all the same
-
-
-def _refuse_repeated_keys(body: bytes) -> None:
-    _parsed(body)
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

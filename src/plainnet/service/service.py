@@ -13,7 +13,8 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,47 +41,49 @@ def _routes(service: Service) -> dict[str, dict[str, Handler]]:
 
     def fixed(body: Any) -> dict[str, Handler]:
         reply = Reply(_encode(body))
-        return {"GET": lambda _, __: _ready(reply)}
+        return _get(lambda: reply)
 
     def page(name: str, media: str) -> dict[str, Handler]:
-        text = resources.files("plainnet.service").joinpath(name).read_bytes()
-        return {"GET": lambda _, __: _ready(Reply(text, f"{media}; charset=utf-8"))}
+        reply = Reply(resources.files("plainnet.service").joinpath(name).read_bytes(), f"{media}; charset=utf-8")
+        return _get(lambda: reply)
 
     async def metrics(_: Scope, __: Receive) -> Reply:
         return Reply(await asyncio.to_thread(service.metrics.page), CONTENT_TYPE)
 
     routes: dict[str, dict[str, Handler]] = {
-        "/": {"GET": lambda _, __: _ready(Reply(b"", "text/plain", 307, ((b"location", b"/docs"),)))},
+        "/": _get(lambda: Reply(b"", "text/plain", 307, ((b"location", b"/docs"),))),
         "/docs": page("docs.html", "text/html"),
         "/docs.js": page("docs.js", "text/javascript"),
         "/docs.css": page("docs.css", "text/css"),
         "/health": fixed({"status": "ok"}),
         "/metrics": {"GET": metrics},
-        "/openapi.json": {"GET": lambda _, __: _ready(Reply(service.description()))},
+        "/openapi.json": _get(lambda: Reply(service.description())),
         "/v2": fixed(protocol.server_metadata()),
         "/v2/health/live": fixed({"live": True}),
         "/v2/health/ready": fixed({"ready": True}),
     }
     for name in service.models:
-        routes |= _model_routes(service, name)
+        routes |= {
+            f"/models/{name}/predict": {"POST": partial(service.predict, name)},
+            f"/v2/models/{name}": _get(partial(_described, service, name)),
+            f"/v2/models/{name}/ready": fixed({"name": name, "ready": True}),
+            f"/v2/models/{name}/infer": {"POST": partial(service.infer, name)},
+        }
     routes["/predict"] = routes[f"/models/{next(iter(service.models))}/predict"]
     return routes
 
 
-def _model_routes(service: Service, name: str) -> dict[str, dict[str, Handler]]:
-    ready = Reply(_encode({"name": name, "ready": True}))
-    return {
-        f"/models/{name}/predict": {"POST": lambda scope, receive: service.predict(name, scope, receive)},
-        f"/v2/models/{name}": {
-            "GET": lambda _, __: _ready(Reply(_encode(protocol.model_metadata(service.models[name]))))
-        },
-        f"/v2/models/{name}/ready": {"GET": lambda _, __: _ready(ready)},
-        f"/v2/models/{name}/infer": {"POST": lambda scope, receive: service.infer(name, scope, receive)},
-    }
+def _get(reply: Callable[[], Reply]) -> dict[str, Handler]:
+    """Answer GET with what is there at once."""
+
+    async def handler(_: Scope, __: Receive) -> Reply:
+        return reply()
+
+    return {"GET": handler}
 
 
-async def _ready(reply: Reply) -> Reply:
-    return reply
+def _described(service: Service, name: str) -> Reply:
+    return Reply(_encode(protocol.model_metadata(service.models[name])))
 
 
 def service_of(
@@ -88,7 +91,7 @@ def service_of(
     *,
     hosts: Collection[str] | None,
     token: str | None = None,
-    lifespan: Callable[[], Any] | None = None,
+    lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> App:
     """Return the ASGI app of a service.
 
@@ -96,7 +99,7 @@ def service_of(
         service: the models and the limits.
         hosts: the Host headers that are ours, of ``allowed_hosts``; None: any, which needs a token.
         token: what clients have to send; None: nothing.
-        lifespan: an asynchronous context manager around all requests; None: nothing.
+        lifespan: an asynchronous context manager around all requests.
 
     Raises:
         SettingError: any host without a token.
@@ -105,7 +108,11 @@ def service_of(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send, lifespan)
+            await receive()
+            async with lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await send({"type": "lifespan.shutdown.complete"})
             return
         methods = routes.get(scope["path"])
         if methods is None:
@@ -125,26 +132,10 @@ def service_of(
         await send({"type": "http.response.body", "body": reply.body})
 
     guard = guarded(
-        app,
-        hosts=hosts,
-        token=token,
-        open_paths=OPEN_PATHS,
-        most_body_bytes=service.limits.body_bytes,
+        app, hosts=hosts, token=token, open_paths=OPEN_PATHS, most_body_bytes=service.limits.body_bytes,
         body_seconds=service.limits.body_seconds,
-    )
+    )  # fmt: skip
     return measured(guard, service.metrics, routes)
-
-
-async def _live(receive: Receive, send: Send, lifespan: Callable[[], Any] | None) -> None:
-    await receive()
-    if lifespan is None:
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-    else:
-        async with lifespan():
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-    await send({"type": "lifespan.shutdown.complete"})
 
 
 def read_models(paths: dict[str, Path], limits: Limits) -> dict[str, Model]:
@@ -195,7 +186,8 @@ def serve(
         @asynccontextmanager
         async def following() -> AsyncIterator[None]:
             wake = asyncio.Event()
-            if threading.current_thread() is threading.main_thread():
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and hasattr(signal, "SIGHUP"):  # not on Windows: there only changes of the files are followed
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wake.set)
             task = asyncio.create_task(follow(service.models, wake, limits.rows, service.replaced))
             ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")

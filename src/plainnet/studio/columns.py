@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from plainnet.tables.dates import parse_dates
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.schema import Column, Schema, level_strings
 
 __all__ = ["describe"]
@@ -45,8 +45,7 @@ def _described(column: Column, series: pl.Series) -> dict[str, Any]:
         "name": column.name, "kind": column.kind, "why": column.why, "dtype": column.dtype, "missing": series.null_count() / len(series),
     }  # fmt: skip
     if column.kind == "number":
-        numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
-        return facts | {"missing": column.missing / len(series)} | _bars(numbers)
+        return facts | {"missing": column.missing / len(series)} | _bars(numbers_of(series))
     if column.kind == "date":
         dates, _ = parse_dates(series)
         if dates is not None:
@@ -54,9 +53,8 @@ def _described(column: Column, series: pl.Series) -> dict[str, Any]:
     if column.kind in ("category", "flag"):
         counts = level_strings(series).drop_nulls().value_counts(sort=True).head(LEVELS)
         shares = (counts["count"] / len(series)).to_list()
-        return facts | {
-            "levels": [[level[:60], share] for level, share in zip(counts[series.name], shares, strict=True)]
-        }
+        levels = [[level[:60], share] for level, share in zip(counts[series.name], shares, strict=True)]
+        return facts | {"levels": levels}
     return facts
 
 

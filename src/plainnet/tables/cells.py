@@ -97,8 +97,7 @@ def as_dates(column: pl.Series) -> pl.Series:
 
 
 def _as_boolean(column: pl.Series) -> pl.Series:
-    first = _first(column)
-    if first is None or first.lower() not in ("true", "false"):
+    if (_first(column) or "").lower() not in ("true", "false"):
         return column
     lower = column.str.to_lowercase()
     return lower == "true" if lower.is_in(["true", "false"]).all() else column
@@ -179,9 +178,7 @@ def _warn_of_lost_digits(column: pl.Series, numbers: pl.Series | None, where: st
 
 def _first(column: pl.Series) -> str | None:
     """Return the first cell of a column of strings that is not missing."""
-    if column.dtype != pl.String:
-        return None
-    if column.null_count() == len(column):
+    if column.dtype != pl.String or column.null_count() == len(column):
         return None
     cell: str | None = column[0]  # the usual case, without a copy of the column
     return column.drop_nulls().item(0) if cell is None else cell

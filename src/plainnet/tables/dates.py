@@ -13,15 +13,8 @@ __all__ = ["DATE_PARTS", "date_parts", "parse_dates"]
 #: The parts of a date. A part that comes round again is two numbers, its sine and cosine, so that December is near
 #: January; ``days`` counts from 1970-01-01 and carries the trend.
 DATE_PARTS = (
-    "days",
-    "day of month",
-    "month sine",
-    "month cosine",
-    "weekday sine",
-    "weekday cosine",
-    "hour sine",
-    "hour cosine",
-)
+    "days", "day of month", "month sine", "month cosine", "weekday sine", "weekday cosine", "hour sine", "hour cosine",
+)  # fmt: skip
 
 #: How text is tried as a date. Day before month is tried first, month before day only where that fails: a column with
 #: a day above 12 decides itself.
@@ -65,7 +58,7 @@ def parse_dates(series: pl.Series, date_format: str | None = None) -> tuple[pl.S
     """
     if series.dtype == pl.Datetime and series.dtype.time_zone is not None:  # type: ignore[attr-defined]
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    if series.dtype.is_temporal() and series.dtype in (pl.Date, pl.Datetime):
+    if series.dtype in (pl.Date, pl.Datetime):
         return series.cast(pl.Datetime("us")), None
     if series.dtype != pl.String:
         return None, None

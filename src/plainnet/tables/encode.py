@@ -19,11 +19,20 @@ import polars as pl
 from plainnet.errors import ColumnsChangedError
 from plainnet.tables.bins import positions
 from plainnet.tables.dates import date_parts, parse_dates
-from plainnet.tables.kinds import number_strings
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.schema import Column, Schema, Spread, level_strings
 from plainnet.tables.wording import did_you_mean, listed
 
-__all__ = ["coded", "encode", "feature_names", "features_of", "match_columns", "position_bins", "smooth_clip"]
+__all__ = [
+    "coded",
+    "encode",
+    "feature_names",
+    "features_of",
+    "match_columns",
+    "position_bins",
+    "smooth_clip",
+    "width_of",
+]
 
 Features = npt.NDArray[np.float32]
 
@@ -59,6 +68,12 @@ def features_of(schema: Schema) -> list[str | None]:
 def position_bins(schema: Schema) -> tuple[int, ...]:
     """Return how many bins each position counts: the last features of ``encode`` are as many positions."""
     return tuple(len(spread.knots) - 1 for column in schema.used for _, spread in coded(column))
+
+
+def width_of(column: Column) -> int:
+    """Return how many features a column has, positions not among them."""
+    own = {"category": len(column.levels) + (column.other > 0), "date": len(column.parts or {})}
+    return own.get(column.kind, 1) + (column.missing > 0)
 
 
 def coded(column: Column) -> Iterator[tuple[str, Spread]]:
@@ -103,10 +118,8 @@ def match_columns(schema: Schema, table: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ColumnsChangedError: columns are missing or have become something else; the message lists the differences.
     """
-    known, there = (
-        {column.name for column in schema.columns},
-        set(table.columns),
-    )  # polars makes the list anew each time
+    # polars makes the list of names anew each time
+    known, there = {column.name for column in schema.columns}, set(table.columns)
     unknown = [name for name in table.columns if name not in known]
     lines = []
     for column in schema.used:
@@ -119,8 +132,8 @@ def match_columns(schema: Schema, table: pl.DataFrame) -> pl.DataFrame:
         raise ColumnsChangedError(
             "the table differs from the one the network was fitted on.\n"
             + "\n".join(lines)
-            + "\nRename or convert the "
-            "columns, or fit again. `plainnet show RUN` lists the fitted columns."
+            + "\nRename or convert the columns, "
+            "or fit again. `plainnet show RUN` lists the fitted columns."
         )
     return table.select(column.name for column in schema.used)
 
@@ -135,13 +148,13 @@ def _changed(column: Column, series: pl.Series) -> str:
     if column.kind == "number":
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             return ""
-        if series.dtype == pl.String and number_strings(known).is_not_null().any():
+        if series.dtype == pl.String and numbers_of(known).is_not_null().any():
             return ""
         return (
             f"fitted as a number, now {series.dtype} such as {listed(known.head(2).to_list())}; convert it to numbers"
         )
     if column.kind == "date":
-        dates, _ = parse_dates(known.head(1000), column.date_format if series.dtype == pl.String else None)
+        dates, _ = parse_dates(known.head(1000), column.date_format)
         if dates is None or not dates.is_not_null().any():
             what = "text" if series.dtype == pl.String else str(series.dtype)
             return f"fitted as a date, now {what} such as {listed(known.head(2).to_list())}; convert it to dates"
@@ -184,8 +197,7 @@ def _with_missing(
 
 
 def _encode_number(column: Column, series: pl.Series) -> _Encoded:
-    numbers = number_strings(series) if series.dtype == pl.String else series.cast(pl.Float64, strict=False)
-    values = numbers.to_numpy().astype(np.float64)
+    values = numbers_of(series).to_numpy().astype(np.float64)
     is_missing = ~np.isfinite(values)
     assert column.spread is not None  # noqa: S101 - every number has one
     strangers = int(is_missing.sum()) - series.null_count()
@@ -203,7 +215,7 @@ def _encode_flag(column: Column, series: pl.Series) -> _Encoded:
 def _encode_category(column: Column, series: pl.Series) -> _Encoded:
     codes, strangers = _codes(column, series)
     n_levels = len(column.levels)
-    width = n_levels + (column.other > 0) + (column.missing > 0)
+    width = width_of(column)
     if column.other:
         is_stranger = (codes < 0) & series.is_not_null().to_numpy()
         codes = np.where(is_stranger, n_levels, codes)
@@ -224,7 +236,7 @@ def _codes(column: Column, series: pl.Series) -> tuple[npt.NDArray[np.int64], in
 
 
 def _encode_date(column: Column, series: pl.Series) -> _Encoded:
-    dates, _ = parse_dates(series, column.date_format if series.dtype == pl.String else None)
+    dates, _ = parse_dates(series, column.date_format)
     if dates is None:  # a column of nothing but missing cells
         dates = pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
     is_missing = dates.is_null().to_numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -178,10 +179,9 @@ def _shape(source: Any) -> str:
 
 def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     try:
-        table = frame.lazy().collect()
+        return frame.lazy().collect()
     except Exception as error:
         raise TableError(f"The lazy frame could not be computed: {error}") from error
-    return table
 
 
 def _frame_of_columns(names: Iterable[Any], columns: Iterable[Any]) -> pl.DataFrame:
@@ -252,11 +252,9 @@ def _column_of_array(name: str, array: np.ndarray[Any, Any]) -> pl.Series:
 def _column_of_pandas(name: str, values: Any) -> pl.Series:
     """Let polars do it where it can; it cannot where types are mixed, nor much at all without pyarrow."""
     if not str(getattr(values, "dtype", "")).startswith(("object", "period", "interval")):
-        try:
+        with suppress(ImportError, TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError):
             column: Any = pl.from_pandas(values)
             return pl.Series(name, column)
-        except (ImportError, TypeError, ValueError, NotImplementedError, pl.exceptions.PolarsError):
-            pass
     return _column_of_list(name, list(values))
 
 
@@ -274,10 +272,8 @@ def _column_of_mixed(name: str, cells: list[Any]) -> pl.Series:
     present = [cell for cell in cells if cell is not None]
     if all(isinstance(cell, Real) for cell in present):
         number = int if all(isinstance(cell, Integral) for cell in present) else float
-        try:
+        with suppress(OverflowError):
             return pl.Series(name, [None if cell is None else number(cell) for cell in cells])
-        except OverflowError:
-            pass
     return pl.Series(name, [None if cell is None else str(cell) for cell in cells], dtype=pl.String)
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.wording import listed
 
-__all__ = ["KINDS", "decide_kind", "number_strings"]
+__all__ = ["KINDS", "decide_kind", "numbers_of"]
 
 KINDS = ("number", "category", "flag", "date", "identifier", "text", "constant", "ignored")
 
@@ -64,7 +64,7 @@ def decide_kind(series: pl.Series) -> tuple[str, str]:
 
 
 def _decide_text(known: pl.Series, n_different: int) -> tuple[str, str]:
-    numbers = number_strings(known)
+    numbers = numbers_of(known)
     n_numbers = numbers.is_not_null().sum()
     if n_numbers >= ENOUGH_NUMBERS * len(known) and n_different > 2:
         others = known.filter(numbers.is_null()).unique(maintain_order=True)
@@ -92,12 +92,14 @@ def _is_identifier_name(name: str) -> bool:
     return bool(IDENTIFIER_NAME.search(name) or IDENTIFIER_CAMEL.search(name))
 
 
-def number_strings(series: pl.Series) -> pl.Series:
-    """Read text as numbers; missing where it is none. Codes with a leading zero ('01234') are none.
+def numbers_of(series: pl.Series) -> pl.Series:
+    """Return cells as float64, missing where they are no number. Text with a leading zero ('01234') is a code, and none.
 
-    >>> number_strings(pl.Series(["1.5", " 7 ", "x", "01234", "0.5"])).to_list()
+    >>> numbers_of(pl.Series(["1.5", " 7 ", "x", "01234", "0.5"])).to_list()
     [1.5, 7.0, None, None, 0.5]
     """
+    if series.dtype != pl.String:
+        return series.cast(pl.Float64, strict=False)
     text = series.str.strip_chars()
     numbers = text.cast(pl.Float64, strict=False)
     is_code = text.str.contains(r"^[+-]?0\d")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plainnet.tables.encode import coded, feature_names, smooth_clip
+from plainnet.tables.encode import feature_names, smooth_clip, width_of
 from plainnet.tables.schema import Column, Schema, Spread
 
 __all__ = ["MOST_CELLS", "RowEncoder"]
@@ -56,7 +56,7 @@ class RowEncoder:
                 self._numbers.append((place, column.spread))
             for number, spread in enumerate((column.parts or {}).values()):
                 self._numbers.append((place + number, spread))
-            place += _width(column)
+            place += width_of(column)
         spreads = [spread for _, spread in self._numbers]
         self._places = np.array([place for place, _ in self._numbers], dtype=np.int64)
         self._medians = np.array([spread.median for spread in spreads])
@@ -64,7 +64,6 @@ class RowEncoder:
         self._coded = np.array([number for number, spread in enumerate(spreads) if spread.knots], dtype=np.int64)
         self._set_knots([spreads[number].knots for number in self._coded])
         assert place + len(self._coded) == self._n_features  # noqa: S101 - the layout is that of ``encode``
-        assert len(self._coded) == sum(1 for column in schema.used for _ in coded(column))  # noqa: S101 - as above
         self._codes = {column.name: {level: code for code, level in enumerate(column.levels)} for column in schema.used}
         self._is_numeric = all(column.kind == "number" for column in schema.used)
         used = {column.name for column in schema.used}
@@ -211,12 +210,6 @@ def _read_date(column: Column, values: Sequence[Any], _: Mapping[str, int]) -> t
 
 
 _READERS = {"number": _read_number, "flag": _read_flag, "category": _read_category, "date": _read_date}
-
-
-def _width(column: Column) -> int:
-    """Return how many features a column has, positions not among them."""
-    own = {"category": len(column.levels) + (column.other > 0), "date": len(column.parts or {})}
-    return own.get(column.kind, 1) + (column.missing > 0)
 
 
 def _levels(values: Sequence[Any]) -> list[str | None]:

@@ -72,13 +72,9 @@ class ClassTarget:
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain values."""
-        kind = self.classes.dtype.kind
-        names = {"b": "bool", "i": self.classes.dtype.name, "u": self.classes.dtype.name, "f": self.classes.dtype.name}
-        return {
-            "kind": "classes",
-            "dtype": names.get(kind, "object" if kind == "O" else "str"),
-            "classes": self.classes.tolist(),
-        }
+        dtype = self.classes.dtype
+        name = dtype.name if dtype.kind in "biuf" else "object" if dtype.kind == "O" else "str"
+        return {"kind": "classes", "dtype": name, "classes": self.classes.tolist()}
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     if target.is_dir():
         raise TableError(f"{target} is a folder. Name the file to write in it, such as {target / 'predictions.csv'}.")
     write = _writer(frame, target)
-    if not target.parent.is_dir():
-        raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
+    _check_folder(target)
     try:
         with replacing(target) as unfinished, unfinished.open("wb") as file:
             write(file)
@@ -72,8 +71,7 @@ def write_pieces(pieces: Iterator[pl.DataFrame], path: str | os.PathLike[str]) -
         raise TableError(
             f"{target.name}: a table that is read piece by piece is written as {' '.join(PIECEWISE)}. Name one of these."
         )
-    if not target.parent.is_dir():
-        raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
+    _check_folder(target)
     first = next(pieces)
     n_rows, failures = 0, list[BaseException]()
 
@@ -136,6 +134,11 @@ def _writer(frame: pl.DataFrame, target: Path) -> Callable[[BufferedWriter], obj
         f"{target.name} has no suffix that can be written. Use .csv, .tsv, .txt, .jsonl or .ndjson (also with .gz or "
         ".zst after it), .json, .parquet, .arrow, .feather, .ipc or .xlsx."
     )
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise TableError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
 
 
 def _nested_hint(frame: pl.DataFrame) -> str:
