@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from plainnet import cluster as cluster
+    from plainnet import cluster
     from plainnet.engines.job import Epoch
     from plainnet.errors import (
         ColumnsChangedError,
@@ -105,6 +105,7 @@ __all__ = [
     "TableError",
     "TrainingError",
     "Trial",
+    "cluster",
     "export_model",
     "load",
     "load_adult",
