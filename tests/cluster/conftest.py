@@ -36,6 +36,6 @@ def processes(name):
     return sorted(found)
 
 
-def kill_one(name):
-    """Kill one process of a name, as the system does for want of memory."""
-    os.kill(processes(name)[-1], signal.SIGKILL)
+def kill_one(name, place=-1):
+    """Kill one process of a name, by default the newest, as the system does for want of memory."""
+    os.kill(processes(name)[place], signal.SIGKILL)

@@ -21,7 +21,7 @@ from plainnet.training.progress import progress_bar, say
 if TYPE_CHECKING:
     from plainnet.cluster.worker import Ended, Task
 
-__all__ = ["Crew", "crew_of", "engine_of_workers", "train_together"]
+__all__ = ["Crew", "cannot_train", "crew_of", "engine_of_workers", "train_together"]
 
 #: Seconds between two questions to the first worker.
 ASK_SECONDS = 0.1
@@ -55,9 +55,17 @@ class Crew:
 
         Args:
             deal: called with a worker and its number, calls a method of the worker; what that returns is kept in ``dealt``.
+
+        Raises:
+            RunError: a worker cannot begin.
         """
+        import ray
+
         self._deal = deal
-        self.fill()
+        try:
+            self.fill()
+        except ray.exceptions.RayError as error:
+            raise cannot_train(error) from error
 
     def fill(self) -> None:
         """Start the workers that are not there, and wait until they have their rows."""
@@ -121,8 +129,11 @@ class _Follower:
         """Ask the first worker for news; where it is lost, there are none."""
         import ray
 
+        first = self.crew.workers[0]
+        if first is None:
+            return
         with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            news = ray.get(self.crew.workers[0].news.remote(), timeout=END_SECONDS)
+            news = ray.get(first.news.remote(), timeout=END_SECONDS)
             if news.kept is not None:
                 self.begin = news.kept[1]
             self.learn(news.epochs)
@@ -214,6 +225,8 @@ def _run(follower: _Follower, task: Task, firsts: Sequence[int], came: Any) -> E
             except lost:
                 crew.dismiss(results[each])
                 ended[results[each]] = _gone()
+            except ray.exceptions.RayTaskError as error:
+                raise cannot_train(error) from error
         if deadline is None and (follower.stopped_by or any(each.is_lost for each in ended.values())):
             deadline = monotonic() + END_SECONDS
         if deadline is not None and monotonic() > deadline:
@@ -225,6 +238,16 @@ def _run(follower: _Follower, task: Task, firsts: Sequence[int], came: Any) -> E
     if follower.stopped_by:
         raise KeyboardInterrupt  # nothing came back, and there is nothing to keep
     return None
+
+
+def cannot_train(error: Exception) -> RunError:
+    """Return what a worker failed at, as an error of ours."""
+    cause = getattr(error, "cause", None) or error
+    text = str(cause).strip().rpartition("\n")[2]
+    return RunError(
+        f"a worker of the cluster cannot train: {type(cause).__name__}: {text}. Every node needs the same plainnet, torch and Python as "
+        "this one."
+    )
 
 
 def _gone() -> Ended:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plainnet.cluster.data_parallel import cannot_train
 from plainnet.engines.fused import draw_dropout_seed
-from plainnet.errors import RunError
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.history import History
@@ -200,10 +200,7 @@ class _Queue:
                 found.append((i, History("", "", stopped_by="interrupt")))
                 continue
             except ray.exceptions.RayTaskError as error:
-                raise RunError(
-                    f"a worker of the cluster cannot train: {type(error.cause).__name__}: {error.cause}. Every node needs the same "
-                    "plainnet, torch and Python as this one."
-                ) from error
+                raise cannot_train(error) from error
             except ray.exceptions.RayError as error:
                 text = str(error).partition("\n")[0]
                 found.append((i, History("", "", failure=f"its worker was lost {MOST_LOSSES + 1} times: {text}")))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -82,7 +83,7 @@ def train_scan(
             )
         held = tuple(_joined([each.held[place] for each in dealt]) for place in range(3))
         x, y = dealt[0].sample
-        data = PackData.of(x[:0], y[:0], estimator.target_, None, held if len(held[0]) else None)
+        data = PackData.of(np.array(x[:0]), np.array(y[:0]), estimator.target_, None, held if len(held[0]) else None)
         with estimator._seeded(seed):
             pack = _train_pack(crew, estimator, data, settings, seed, on_epochs)
     elect(data, pack.members)
@@ -104,6 +105,7 @@ def _encoded(scan: Scan, encode: Callable[[Mapping[str, Any]], dict[str, Any]]) 
     )
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     places = ray.data.range(scan.n_pieces, override_num_blocks=scan.n_pieces).rename_columns({"id": "place"})
     try:
         with warnings.catch_warnings():

@@ -19,9 +19,11 @@ from torch import Tensor, distributed, nn
 
 from plainnet.engines.engines import Engine
 from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
+from plainnet.engines.losses import RowWeightedLoss
 from plainnet.engines.plan import make_plan
 from plainnet.engines.shared import Share, run_eager, run_fused
 from plainnet.errors import LossDivergedError
+from plainnet.training.devices import on_device
 from plainnet.training.history import History
 from plainnet.training.training import each_alone, record
 
@@ -173,19 +175,24 @@ class Worker:
         self._stop.clear()
         self._epochs, self._kept = Epochs(), None
         device = torch.device(task.device)
+        model, optimizer = task.job.model, task.job.optimizer
+        for hook in task.hooks:
+            optimizer.register_step_post_hook(hook)
         with self._together(meeting, device) as add:
-            job = self._job(task, device)
             share = Share(first, task.n_rows, task.n_valid, add, self._stop.is_set)
+            diverged = ""
             try:
-                return self._train(task, job, share, begin)
+                with on_device(model, optimizer, device):
+                    history = self._train(task, self._job(task, device), share, begin)
             except LossDivergedError as error:
-                return Ended(history=error.history, diverged=str(error), states=self._states(job))
+                history, diverged = error.history or History(task.engine, task.reason), str(error)
             except (RuntimeError, distributed.DistError) as error:
                 if isinstance(error, distributed.DistError) or _is_of_others(error):
                     return Ended(is_lost=True)
                 raise
+        return Ended(history=history, diverged=diverged, states=self._states(task.job))
 
-    def _train(self, task: Task, job: Job, share: Share, begin: State | None) -> Ended:
+    def _train(self, task: Task, job: Job, share: Share, begin: State | None) -> History:
         standing, copied = Standing(begin), perf_counter()
 
         def note(epoch: Epoch) -> None:
@@ -211,7 +218,7 @@ class Worker:
         )
         if history.stopped_by == "patience" and begin is not None and not len(history):
             history.stopped_by = ""
-        return Ended(history=history, states=self._states(job))
+        return history
 
     def _job(self, task: Task, device: torch.device) -> Job:
         """Return the training with the rows of this worker, all on the device."""
@@ -227,9 +234,6 @@ class Worker:
             held = None
         learnt = task.targets or (lambda targets: targets)
         job = task.job
-        job.model.to(device)
-        for hook in task.hooks:
-            job.optimizer.register_step_post_hook(hook)
         return replace(
             job, x=tensor(x), y=learnt(tensor(y)), weight=tensor(weight), loss=_moved(job.loss, device),
             validation=None if held is None else (tensor(held[0]), learnt(tensor(held[1])), tensor(held[2])),
@@ -238,7 +242,6 @@ class Worker:
     def _states(self, job: Job) -> tuple[Any, ...]:
         if self.rank != 0:
             return ()
-        job.model.cpu()
         scheduler = job.scheduler.state_dict() if hasattr(job.scheduler, "state_dict") else None
         return job.model.state_dict(), job.optimizer.state_dict(), scheduler
 
@@ -275,6 +278,8 @@ class Worker:
 
 
 def _moved(loss: Any, device: torch.device) -> Any:
+    if isinstance(loss, RowWeightedLoss):
+        return RowWeightedLoss(_moved(loss.loss, device))
     return loss.to(device) if isinstance(loss, nn.Module) else loss
 
 
