@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench bench-onnx bench-quality bench-speed docs size clean
+.PHONY: demo test test-cluster check fix bench bench-cluster bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -10,6 +10,9 @@ demo: .venv/.installed          ## the tutorial, then a real table
 
 test: .venv/.installed          ## all tests, doctests and README examples
 	$(BIN)/python -m pytest
+
+test-cluster: .venv/.installed  ## trainings on a Ray cluster of several processes, begun on this machine's loopback interface
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: .venv/.installed         ## format, lint, types, layout, doctests
 	$(BIN)/ruff format --check .
@@ -21,7 +24,9 @@ fix: .venv/.installed           ## format and lint, mending what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.installed         ## start-up time; rewrites benchmarks/speed/results.md
+bench: bench-startup bench-speed ## both of these; rewrites docs/benchmarks.md and its pictures
+
+bench-startup: .venv/.installed ## start-up time and one row; rewrites benchmarks/speed/results.md
 	$(BIN)/python benchmarks/speed/startup.py
 
 bench-quality: .venv/.installed ## the defaults beside their peers on the tables in PLAINNET_DATA; fits what benchmarks/quality/fits.csv lacks
@@ -31,6 +36,9 @@ bench-quality: .venv/.installed ## the defaults beside their peers on the tables
 
 bench-onnx: .venv/.installed    ## exported ONNX files beside the models they come from, on the tables in PLAINNET_DATA
 	$(BIN)/python benchmarks/quality/onnx_equality.py --data $(PLAINNET_DATA)
+
+bench-cluster: .venv/.installed ## one network on 1, 2 and 4 workers of this machine; rewrites benchmarks/cluster/results.md
+	$(BIN)/python benchmarks/cluster/scaling.py
 
 bench-speed: .venv/.installed   ## trainings beside their peers; rewrites docs/benchmarks.md and its pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
@@ -42,6 +50,23 @@ docs: .venv/.installed          ## rewrites what is generated (docs/cli.md, pict
 	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/notebooks.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: .venv/.installed         ## dist/: the wheel and the source, the same bytes from the same commit
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group release
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m build --no-isolation
+
+release-check: wheel            ## that wheel built again, and a user's first steps in two empty environments; some minutes
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python tests/release.py
+
+sbom: build/release-all         ## dist/sbom.cdx.json: all that `pip install 'plainnet[all]'` brings, in CycloneDX's format
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json build/release-all
+
+audit: build/release-all        ## known vulnerabilities of it; fails, too, where a package cannot be looked up
+	$(BIN)/pip-audit --strict --skip-editable --path "$$(build/release-all/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+build/release-all:
+	$(MAKE) release-check
 
 size: .venv/.installed          ## lines of code per stage
 	@for stage in src/plainnet/*/ ; do printf '%6d %s\n' "$$(cat $$stage*.py | wc -l)" "$$stage"; done

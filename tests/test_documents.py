@@ -1,6 +1,7 @@
 """What the documents say runs: every page's Python, the pictures and pages they point to."""
 
 import importlib
+import json
 import re
 import sys
 import textwrap
@@ -42,6 +43,9 @@ def blocks_of(page: Path) -> list[str]:
     found = BLOCK.finditer(page.read_text(encoding="utf-8"))
     return [each["code"] for each in found if "not run" not in (each["comment"] or "")]
 
+
+#: The peers in the README's headline, as the results and as the README call them.
+PEERS = {"catboost": "CatBoost", "lightgbm": "LightGBM", "sklearn_mlp": "scikit-learn's MLP"}
 
 RUNNING = [page for page in PAGES if blocks_of(page)]
 
@@ -112,6 +116,39 @@ def test_every_page_is_in_the_sites_contents() -> None:
 def test_the_page_on_errors_has_the_tree_of_the_code() -> None:
     tree = errors.__doc__.split("\n\n    ", 1)[1].split("\n\nA message")[0]
     assert textwrap.dedent(f"    {tree}") in (ROOT / "docs" / "reference" / "errors.md").read_text()
+
+
+def cells_of(path: Path) -> dict[str, list[str]]:
+    """The rows of a page's tables by their first cell; where one is there twice, the first."""
+    rows = [line.strip("| \n").split(" | ") for line in path.read_text(encoding="utf-8").splitlines()]
+    return {first: rest for first, *rest in reversed(rows) if rest}
+
+
+def test_the_headline_figures_are_those_that_were_measured() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    speed = json.loads((ROOT / "benchmarks/speed/training.json").read_text())["works"][0]["seconds"]
+    quality = {
+        who: float(cells[4]) for who, cells in cells_of(ROOT / "benchmarks/quality/results.md").items() if who in PEERS
+    }
+    row = cells_of(ROOT / "benchmarks/speed/results.md")
+    ours, theirs = (
+        float(row[f"one row: {who}"][0])
+        for who in ("the default pack, polars row", "scikit-learn's pipeline, pandas row")
+    )
+    for shown in (
+        f"{speed['plainnet']:.3f} s | {speed['the loop by hand']:.2f} s the loop by hand · {speed['JAX, lax.scan']:.3f} s JAX |",
+        " · ".join(f"{quality[who]:.2f} {name}" for who, name in PEERS.items()),
+        f"| {ours:.2f} ms | {theirs:.2f} ms scikit-learn's pipeline",
+    ):
+        assert shown in readme
+
+
+def test_the_page_of_benchmarks_is_that_of_the_results(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "speed")
+    import pages
+
+    results = json.loads((ROOT / "benchmarks/speed/training.json").read_text())
+    assert pages.page(results) == (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def test_contributing_stays_short() -> None:

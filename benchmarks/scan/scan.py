@@ -1,10 +1,10 @@
 """Training piece by piece beside the same training in memory: peak memory, rows a second, AUC, over growing tables.
 
-Each training runs in a process of its own, on tables of 20 columns that are made in a temporary folder (some 100 MB for each million rows;
-TMPDIR names another place). Writes results.md and scan.png beside this file.
+Each training runs in a process of its own, on tables of 20 columns that are made in a temporary folder (some 80 MB for each million rows;
+TMPDIR names another place). Writes results.md and scan.png beside this file, anew after each training.
 
-    python benchmarks/scan/scan.py                                   10^5 … 10^7 rows, the estimator's defaults: hours
-    python benchmarks/scan/scan.py --rows 100000 1000000 --members 2 --epochs 3
+    python benchmarks/scan/scan.py                  10^5 … 10^7 rows, 2 networks, 3 epochs: about ten minutes on two cores
+    python benchmarks/scan/scan.py --rows 100000 1000000 --members 18 --epochs 10
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,10 @@ import polars as pl
 HERE = Path(__file__).parent
 FILE_ROWS, TEST_ROWS = 250_000, 200_000
 LEVELS = (3, 5, 8, 12, 20, 50, 300, 3000)
+#: What a row takes in memory while a table is trained on as a whole, and the share of the machine's memory that may be taken.
+ROW_BYTES, MEMORY_SHARE = 4600, 0.6
+#: What is asked: MiB beyond the imports, share of the speed in memory, difference of AUC.
+MOST_MIB, LEAST_SPEED, MOST_AUC = 1536, 0.7, 0.002
 
 
 def made(n_rows, seed):
@@ -58,20 +63,17 @@ def measure(folder, mode, settings):
     from sklearn.metrics import roc_auc_score
 
     import plainnet
+    import plainnet.packs.streamed
 
+    before = peak()
     test = pl.read_parquet(folder.parent / "test.parquet")
     few = made(1000, seed=1)
-    plainnet.NetClassifier(**(settings | {"epochs": 1})).fit(few, "y").predict_proba(
-        few
-    )  # compiles and loads what it needs
-    before = peak()
-    table = plainnet.scan_table(folder) if mode == "streamed" else plainnet.read_table(folder)
-    started = perf_counter()
+    plainnet.NetClassifier(**(settings | {"epochs": 1})).fit(few, "y")  # compiles what it needs
+    table = plainnet.scan_table(folder) if mode == "streamed" else folder
+    used, started = processor(), perf_counter()
     classifier = plainnet.NetClassifier(**settings).fit(table, "y")
-    seconds = perf_counter() - started
+    seconds, used = perf_counter() - started, processor() - used
     own = peak() - before
-    del table
-    visits = sum(len(member.history) for member in classifier.members_) * classifier.schema_.n_rows
     print(
         json.dumps(
             {
@@ -80,8 +82,9 @@ def measure(folder, mode, settings):
                 "members": len(classifier.members_),
                 "epochs": len(classifier.history_),
                 "seconds": seconds,
+                "processor": used,
                 "training": float(classifier.history_.seconds.sum()),
-                "visits": visits / seconds,
+                "visits": sum(len(member.history) for member in classifier.members_) * classifier.schema_.n_rows,
                 "mib": own,
                 "auc": roc_auc_score(test["y"] == "yes", classifier.predict_proba(test)[:, 1]),
             }
@@ -89,24 +92,57 @@ def measure(folder, mode, settings):
     )
 
 
-def report(found, settings):
+def processor():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def beside(found):
+    """Return a line for each size that was trained both ways, and one for a larger one beside the largest of these."""
+    streamed, whole = (
+        {each["rows"]: each for each in found if each["mode"] == mode} for mode in ("streamed", "memory")
+    )
+    lines = []
+    for rows, own in streamed.items():
+        if not whole:
+            break
+        other = whole.get(rows) or whole[max(whole)]
+        speed, work = ((own["visits"] / own[key]) / (other["visits"] / other[key]) for key in ("seconds", "processor"))
+        same = f"{own['auc'] - other['auc']:+.4f}" if rows in whole else ""
+        asked = f" (±{MOST_AUC})" if same else ""
+        lines.append(
+            f"| {rows:,} | {other['rows']:,} | {speed:.0%} ({LEAST_SPEED:.0%}) | {work:.0%} | {same}{asked} | "
+            f"{own['mib']:,.0f} MiB ({MOST_MIB:,}) |"
+        )
+    return lines
+
+
+def report(found, settings, load):
     import plainnet
 
     arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
     lines = [
         "# Piece by piece, and in memory\n",
-        "Written by `python benchmarks/scan/scan.py`. Tables of 20 columns (ten numbers, eight categories of 3 to 3 000 levels, a flag,",
-        f"a date), a target of two classes; `NetClassifier({arguments})`, the AUC on {TEST_ROWS:,} further rows. Rows a second are rows",
-        "times members times epochs, over the seconds of the whole fit. Memory is the peak of the process beyond what it had after a",
-        "fit of 1 000 rows.\n",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, plainnet {plainnet.__version__}.\n",
-        "| rows | | members, epochs | fit | of it training | rows a second | memory | AUC |",
-        "|---|---|---|---|---|---|---|---|",
+        "Written by `python benchmarks/scan/scan.py`. Tables of 20 columns (ten numbers, eight categories of 3 to 3 000 levels,",
+        f"a flag, a date), a target of two classes; `NetClassifier({arguments})`, the AUC on {TEST_ROWS:,} further rows. A fit",
+        "begins with files and ends with networks. Rows a second are rows times members times epochs, over its seconds, or those",
+        "of all processors together. Memory is the peak of the process beyond what it had after its imports.\n",
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, plainnet {plainnet.__version__};",
+        f"processes that wanted a core in the minute before: {load:.1f}.\n",
+        "| rows | | members, epochs | fit | of it training | processors | rows a second | memory | AUC |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {each['rows']:,} | {each['mode']} | {each['members']}, {each['epochs']} | {each['seconds']:.1f} s | {each['training']:.1f} s | "
-        f"{each['visits']:,.0f} | {each['mib']:,.0f} MiB | {each['auc']:.4f} |"
+        f"{each['processor']:.1f} s | {each['visits'] / each['seconds']:,.0f} | {each['mib']:,.0f} MiB | {each['auc']:.4f} |"
         for each in found
+    ]
+    lines += [
+        "\nPiece by piece beside the same in memory, where that fits the machine, else beside the largest that does; in brackets",
+        "what is asked for.\n",
+        "| rows | in memory | rows a second | per processor second | AUC | memory |",
+        "|---|---|---|---|---|---|",
+        *beside(found),
     ]
     (HERE / "results.md").write_text("\n".join(lines) + "\n\n![Memory and seconds over rows](scan.png)\n")
 
@@ -121,26 +157,37 @@ def draw(found):
     for ax, key, label in zip(axes, ("mib", "seconds"), ("peak memory, MiB", "fit, seconds"), strict=True):
         for mode in ("streamed", "memory"):
             own = [each for each in found if each["mode"] == mode]
-            ax.loglog([each["rows"] for each in own], [max(each[key], 1) for each in own], "o-", label=mode)
+            if own:
+                ax.loglog([each["rows"] for each in own], [max(each[key], 1) for each in own], "o-", label=mode)
         ax.set(xlabel="rows", ylabel=label)
+    axes[0].axhline(MOST_MIB, color="gray", linestyle=":", label="1.5 GiB")
+    last = [each for each in found if each["mode"] == "streamed"][-1]
+    rows = np.array([min(each["rows"] for each in found), last["rows"]])
+    axes[1].loglog(
+        rows, last["seconds"] * rows / last["rows"], color="gray", linestyle=":", label="in proportion to rows"
+    )
+    for ax in axes:
         ax.legend()
     figure.savefig(HERE / "scan.png", dpi=120)
+    plt.close(figure)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6, 10**7])
-    parser.add_argument("--members", type=int)
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7])
+    parser.add_argument("--members", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     parser.add_argument(
-        "--memory-up-to", type=int, default=10**7, help="rows up to which the table is trained in memory, too"
-    )
+        "--memory-up-to", type=int, default=int(memory * MEMORY_SHARE / ROW_BYTES),
+        help="rows up to which the table is trained in memory, too  [default: what fits this machine]",
+    )  # fmt: skip
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a single training: folder and mode
     given = parser.parse_args()
-    settings = {name: value for name in ("members", "epochs") if (value := getattr(given, name)) is not None}
+    settings = {"members": given.members, "epochs": given.epochs}
     if given.one:
         return measure(Path(given.one[0]), given.one[1], settings)
-    found = []
+    found, load = [], os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         made(TEST_ROWS, seed=10**6).write_parquet(Path(name) / "test.parquet")
         for n_rows in given.rows:
@@ -152,8 +199,9 @@ def main():
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 found.append(json.loads(done.stdout.splitlines()[-1]))
                 print(found[-1], flush=True)
-                report(found, settings)
-    draw(found)
+                report(found, settings, load)
+                draw(found)
+            shutil.rmtree(folder)
     return None
 
 

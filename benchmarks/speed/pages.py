@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its pictures, from training.json."""
+"""docs/benchmarks.md and its pictures, from training.json and results.md."""
 
 from pathlib import Path
 
@@ -10,6 +10,23 @@ WHAT = {
     "depth": "hidden layers of 64",
     "batch": "rows in a batch",
 }
+QUALITY = """## How good that is
+
+![Errors of all as multiples of CatBoost's, table by table](benchmarks-quality.png)
+
+[Every table, its peers, log-losses and calibration](../benchmarks/quality/results.md), written by `make bench-quality`.
+
+## What is repeated how
+
+| figures | command | written to |
+|---|---|---|
+| trainings, start-up, one row | `make bench` | this page, `benchmarks/speed/` |
+| start-up and one row alone | `make bench-startup` | `benchmarks/speed/results.md` |
+| quality on real tables | `make bench-quality`, with their folder in `PLAINNET_DATA` | `benchmarks/quality/results.md` |
+| exported ONNX files beside their models | `make bench-onnx`, as above | the screen |
+| tables larger than memory | `python benchmarks/scan/scan.py` | `benchmarks/scan/results.md` |
+| predictions over HTTP, beside other servers | `python benchmarks/service/serve.py` | the screen |
+"""
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
@@ -21,10 +38,18 @@ def write(results, docs):
 
 
 def page(results):
+    startup = (Path(__file__).parent / "results.md").read_text(encoding="utf-8").splitlines()
+    startup = ["## Start-up and one row", "", *startup[startup.index("") + 1 :], ""]
+    return "\n".join([*trainings(results), "", *startup, QUALITY])
+
+
+def trainings(results):
     mm = results["mm"]
     lines = [
-        "# How fast it trains", "",
-        "Written by `make bench-speed`: `benchmarks/speed/training.py` measures, in one process and in turns, and asserts that all end at",
+        "# Benchmarks", "",
+        "Written by `make bench`. What else is measured, and how it is repeated, stands at the end.", "",
+        "## How fast it trains", "",
+        "`benchmarks/speed/training.py` measures, in one process and in turns, and asserts that all end at",
         "the same loss (peers that draw their own first weights: at about the same). The figure is the median of five rounds.", "",
         f"Machine: {results['machine']}.", "",
         "![Times of the peers as multiples of plainnet's](benchmarks-works.png)", "",
@@ -55,7 +80,7 @@ def page(results):
               "| what grows | value | plainnet, µs a step | the loop | × |", "|---|---|---|---|---|"]  # fmt: skip
     for what, value, ours, theirs in results["growth"]:
         lines.append(f"| {WHAT[what]} | {value:,} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.1f} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def bars(results, path: Path):

@@ -5,8 +5,8 @@
     plainnet.NetRegressor().fit(table, "column")                    numbers from a table
 
 A row of data walks through the folders in this order: ``tables``, ``networks``, ``engines``, ``training``,
-``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``service``, ``studio``, ``cli``. The file that bears
-its folder's name is the one to read first.
+``packs``, ``storage``, ``estimators``, ``evaluation``, ``export``, ``runs``, ``cluster``, ``service``, ``studio``, ``cli``. The file
+that bears its folder's name is the one to read first.
 
 Names are imported when they are first used: ``import plainnet`` itself takes milliseconds, torch comes with the first
 network.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from plainnet import cluster
     from plainnet.engines.job import Epoch
     from plainnet.errors import (
         ColumnsChangedError,
@@ -104,6 +105,7 @@ __all__ = [
     "TableError",
     "TrainingError",
     "Trial",
+    "cluster",
     "export_model",
     "load",
     "load_adult",
@@ -116,6 +118,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "cluster":
+        return importlib.import_module("plainnet.cluster")
     if name not in _HOMES:
         raise AttributeError(f"module 'plainnet' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"plainnet.{_HOMES[name]}"), name)

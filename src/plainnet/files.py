@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from plainnet.errors import RunError
@@ -18,6 +19,8 @@ __all__ = ["locked", "replacing", "replacing_folder", "sha256_of", "sweep", "wri
 
 #: What this process has written to its end, in order: who is stopped says so.
 written: list[Path] = []
+
+_HAS_FLOCK = find_spec("fcntl") is not None  # all but Windows
 
 
 @contextlib.contextmanager
@@ -115,7 +118,8 @@ def sha256_of(path: str | Path) -> str:
 def locked(folder: str | Path, what: str) -> Iterator[None]:
     """Be the only process that writes into a folder, inside the block; the folder is made where it is not there.
 
-    The lock is the system's own (flock) on the file ``lock``: it ends with the process, however that ends, so that none is left over.
+    The lock is the system's own (flock; LockFile on Windows) on the file ``lock``: it ends with the process, however that ends, so
+    that none is left over.
 
     Args:
         folder: the folder.
@@ -132,24 +136,22 @@ def locked(folder: str | Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(handle)
+        _leave(handle, folder)
 
 
 def _lock(folder: Path, what: str) -> int:
-    import fcntl
-
     path = folder / "lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
             # Who had it may have removed the folder since: then this is the lock of a file that is gone.
             if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
                 os.ftruncate(handle, 0)
                 os.write(handle, f"{os.getpid()}\n".encode())
                 return handle
-        except BlockingIOError as error:
+        except (BlockingIOError, PermissionError) as error:
             number = os.read(handle, 20).decode(errors="replace").strip()
             os.close(handle)
             raise RunError(
@@ -160,6 +162,30 @@ def _lock(folder: Path, what: str) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _take(handle: int) -> None:
+    """Have the system lock an open file until it is closed; BlockingIOError or PermissionError where another process has it."""
+    if _HAS_FLOCK:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        # Windows keeps others from reading what is locked, and the number of the process is to be read: a byte far behind it is.
+        os.lseek(handle, 2**20, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+
+
+def _leave(handle: int, folder: Path) -> None:
+    os.close(handle)
+    # Windows does not remove what is open: a folder that was removed inside the block still holds the lock.
+    if not _HAS_FLOCK and folder.is_dir() and [each.name for each in folder.iterdir()] == ["lock"]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(path: str | Path) -> None:

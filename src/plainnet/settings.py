@@ -34,9 +34,11 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         if self.patience is not None and self.patience < 1:
-            raise SettingError(f"patience is a number of epochs from 1, or None for no early stop, not {self.patience}")
+            raise SettingError(
+                f"patience is a number of epochs from 1, or None for no early stop, not {self.patience}."
+            )
         if not self.min_delta >= 0:
-            raise SettingError(f"min_delta is at least 0, not {self.min_delta}")
+            raise SettingError(f"min_delta is at least 0, not {self.min_delta}.")
 
     def is_over(self, index: int, best_index: int) -> bool:
         """Whether epoch ``index`` was the last, given the best epoch so far.

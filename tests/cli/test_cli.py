@@ -185,12 +185,6 @@ def test_the_tutorial_shows_its_steps(run_cli, tmp_path) -> None:
     assert (tmp_path / "tutorial_loss.png").stat().st_size > 5000
 
 
-def test_doctor_finds_a_working_installation(run_cli) -> None:
-    code, out, _ = run_cli("doctor", "--json")
-    facts = json.loads(out)
-    assert (code, facts["training"], facts["plainnet"]) == (0, "works", plainnet.__version__)
-
-
 def test_version_and_no_runs(run_cli) -> None:
     assert run_cli("--version")[1].strip() == f"plainnet {plainnet.__version__}"
     assert "No runs in runs" in run_cli("runs")[1]

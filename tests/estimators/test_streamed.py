@@ -113,6 +113,32 @@ def test_balanced_classes_are_weighed_by_all_rows(tmp_path):
     assert shares[0] < 0.2 < 0.5 < shares[1]
 
 
+def test_rows_have_weights_by_a_column_or_an_array(tmp_path):
+    rng = np.random.RandomState(0)
+    x, weight = rng.randn(3000), rng.randint(0, 3, 3000)
+    seen = np.where(weight == 0, "never", np.where(rng.rand(3000) < 0.5 + 0.2 * (weight - 1.5), "yes", "no"))
+    table = pl.DataFrame({"x": x, "kind": pl.Series(seen).replace({"yes": "a", "no": "b"}), "w": weight, "y": seen})
+    table.write_parquet(tmp_path / "t.parquet")
+    scan = scan_table(tmp_path / "t.parquet", **LIMITS)
+    settings = {"members": 2, "epochs": 3, "hidden": (8,), "kinds": {"kind": "ignored"}}
+    by_name = NetClassifier(**settings).fit(scan, "y", "w")
+    by_array = NetClassifier(
+        **settings,
+    ).fit(scan_table(table_without(tmp_path, table), **LIMITS), "y", weight)
+    assert by_name.classes_.tolist() == ["no", "yes"]  # rows of weight 0 are as if not there
+    assert by_name.feature_names_in_.tolist() == ["x", "kind"]
+    assert np.array_equal(by_name.predict_proba(table), by_array.predict_proba(table))
+    known = weight > 0
+    assert by_name.predict_proba(table)[:, 1].mean() == pytest.approx(
+        np.average(seen[known] == "yes", weights=weight[known]), abs=0.02
+    )
+
+
+def table_without(folder, table):
+    table.drop("w").write_parquet(folder / "without.parquet")
+    return folder / "without.parquet"
+
+
 def test_rows_without_a_target_are_left_out_and_counted(tmp_path):
     made(600).with_columns(pl.when(pl.int_range(600) >= 20).then("left").alias("left")).write_parquet(
         tmp_path / "t.parquet"
@@ -146,8 +172,18 @@ def test_what_does_not_go_with_a_scan_is_said(folder):
         NetClassifier().fit(scan, np.zeros(4000))
     with pytest.raises(TableError, match="no column 'lft'.*did you mean 'left'"):
         NetClassifier().fit(scan, "lft")
-    with pytest.raises(SettingError, match="sample_weight does not go with a table"):
-        NetClassifier().fit(scan, "left", np.ones(4000))
+    with pytest.raises(SettingError, match="validation does not go with a table"):
+        NetClassifier().fit(scan, "left", validation=(made(9), "left"))
+    with pytest.raises(SettingError, match=r"sample_weight has shape \(3,\), and the table has 4000 rows"):
+        NetClassifier().fit(scan, "left", np.ones(3))
+    with pytest.raises(TableError, match="no column 'payd'.*did you mean 'paid'"):
+        NetClassifier().fit(scan, "left", "payd")
+    with pytest.raises(SettingError, match="sample_weight names the column 'town', which is String"):
+        NetClassifier().fit(scan, "left", "town")
+    with pytest.raises(
+        SettingError, match=r"the column 'age' of sample_weight holds (-?[\d.]+|None) in row \d+, counted from 0"
+    ):
+        NetClassifier().fit(scan, "left", "age")
     with pytest.raises(TableError, match="too many different values for classes"):
         NetClassifier().fit(scan_table(folder, most_levels=1), "left")
 

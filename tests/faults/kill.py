@@ -12,20 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from plainnet.runs.train_run import train_run
 from tests.helpers import people
 
-#: Some seconds of training, so that several kills find it at work.
-SETTINGS = {"members": 3, "epochs": 4000, "patience": 4000, "hidden": (32, 32)}
-OPTIONS = ("--members", "3", "--epochs", "4000", "--patience", "4000", "--hidden", "32,32")
-#: Seconds after which a process that has written no checkpoint is given up.
-PATIENCE = 120
+OPTIONS = ("--members", "3", "--epochs", "2500", "--patience", "2500", "--hidden", "32,32")
+#: Seconds after which a process is given up.
+PATIENCE = 300
 
-#: Runs the command line, and kills itself in the n-th write of a checkpoint: half way, before the rename, or right after it.
-IN_THE_WRITE = """
+#: Runs the command line, and says when it has been imported. It kills itself in the n-th write of a checkpoint (half way, before the
+#: rename, or right after it), or before or after the rename that makes the run.
+TRAIN = """
 import os, pathlib, signal, sys
 place, n = sys.argv.pop(1), int(sys.argv.pop(1))
-write, replace, count = pathlib.Path.write_bytes, pathlib.Path.replace, 0
+write, replace, rename, count = pathlib.Path.write_bytes, pathlib.Path.replace, pathlib.Path.rename, 0
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 def write_bytes(self, data):
@@ -36,80 +34,103 @@ def write_bytes(self, data):
         die()
     return write(self, data)
 def replaced(self, target):
-    if count == n and place == "before":
+    if place == "before" and count == n:
         die()
     replace(self, target)
-    if count == n:
+    if place == "after" and count == n:
         die()
-pathlib.Path.write_bytes, pathlib.Path.replace = write_bytes, replaced
+def renamed(self, target):
+    if place == "before the run":
+        die()
+    new = rename(self, target)
+    if place == "after the run":
+        die()
+    return new
+pathlib.Path.write_bytes, pathlib.Path.replace, pathlib.Path.rename = write_bytes, replaced, renamed
+import plainnet.runs.train_run
 from plainnet.cli.cli import main
+os.write(1, b"imported")
 main()
 """
 
 
-def reference(folder: Path) -> bytes:
-    """Write the table, train on it without a stop, and return the model file."""
+def reference(folder: Path) -> tuple[bytes, float]:
+    """Write the table, and train on it without a stop.
+
+    Returns:
+        The model file, and the seconds the training took.
+    """
     people(1200).write_csv(folder / "people.csv")
-    run = train_run(folder / "people.csv", "rich", folder / "whole", settings=SETTINGS)
-    return (run.path / "model.safetensors").read_bytes()
+    ended, seconds = run([*_arguments(folder, folder / "whole"), "--checkpoint-every", "1h"])
+    assert ended == 0
+    return (folder / "whole" / "model.safetensors").read_bytes(), seconds
 
 
-def kill_and_go_on(folder: Path, kills: int, dice: random.Random) -> tuple[list[str], bytes]:
+def kill_and_go_on(folder: Path, kills: int, dice: random.Random, seconds: float) -> tuple[list[str], bytes]:
     """Train with so many kills on the way, fewer where the training is sooner at its end.
+
+    Args:
+        folder: where ``reference`` was.
+        kills: how many.
+        dice: chooses the moments.
+        seconds: the kills fall into, from the beginning of a process.
 
     Returns:
         Where each kill fell, and the model file.
     """
     out, fell = folder / f"killed-{dice.randrange(10**9)}", []
-    arguments = ["train", str(folder / "people.csv"), "--target", "rich", "--out", str(out), *OPTIONS]
-    arguments += ["--checkpoint-every", "0.2s"]
-    for _ in range(kills):
-        place = dice.choice(("anywhere", "anywhere", "half", "before", "after"))
-        if place == "anywhere":
-            delay = dice.uniform(0, 0.4)
-            ended = _kill_later(arguments, Path(f"{out}.checkpoint"), delay)
-            place = f"{delay:.3f} s after a checkpoint"
-        else:
-            command = [sys.executable, "-c", IN_THE_WRITE, place, str(dice.randint(2, 4)), *arguments]
-            ended = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE).returncode
-            place = f"{place} a write"
-        if ended == 0:
+    checkpoints = Path(f"{out}.checkpoint")
+    while not out.exists() or checkpoints.exists():
+        is_begun = bool(list(checkpoints.glob("checkpoint-*")))
+        arguments = (
+            ["train", "--resume", str(out)] if is_begun else [*_arguments(folder, out), "--checkpoint-every", "0.1s"]
+        )
+        if len(fell) == kills:
+            assert run(arguments)[0] == 0
             break
-        assert ended == -signal.SIGKILL, ended
-        assert not out.exists()  # complete or absent
-        fell.append(place)
-        arguments = ["train", "--resume", str(out)]
-    if not out.exists():
-        command = [sys.executable, "-m", "plainnet", *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-    assert not Path(f"{out}.checkpoint").exists()
+        place = dice.choice(
+            ("anywhere", "anywhere", "anywhere", "half", "before", "after", "before the run", "after the run")
+        )
+        n, delay = dice.randint(1, 4), dice.uniform(0, seconds)
+        ended, _ = run(arguments, delay, place="never") if place == "anywhere" else run(arguments, place=place, n=n)
+        assert ended in (0, -signal.SIGKILL), ended
+        if ended:
+            there = sorted(path.name for path in out.iterdir()) if out.exists() else []
+            assert not there or {"model.safetensors", "run.json", "history.csv", "loss.png"} <= set(there)
+            fell.append(
+                f"after {delay:.3f} s" if place == "anywhere" else f"{place}{'' if 'run' in place else f' write {n}'}"
+            )
+    assert not checkpoints.exists()
     assert not list(folder.glob(".*"))  # nothing half-written is left
     return fell, (out / "model.safetensors").read_bytes()
 
 
-def _kill_later(arguments: list[str], checkpoints: Path, delay: float) -> int:
-    """Start a training, and kill it some time after its next checkpoint; return how it ended: 0 where it was at its end."""
-    before = {path.name for path in checkpoints.glob("checkpoint-*")}
-    training = subprocess.Popen(
-        [sys.executable, "-m", "plainnet", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + PATIENCE
-    while training.poll() is None and {path.name for path in checkpoints.glob("checkpoint-*")} <= before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(delay)
-    if training.poll() is None:
-        os.kill(training.pid, signal.SIGKILL)
-    return training.wait()
+def _arguments(folder: Path, out: Path) -> list[str]:
+    return ["train", str(folder / "people.csv"), "--target", "rich", "--out", str(out), *OPTIONS]
+
+
+def run(arguments: list[str], delay: float | None = None, *, place: str = "never", n: int = 0) -> tuple[int, float]:
+    """Run the command line, and kill it so many seconds after it has been imported; return how it ended, and its seconds since."""
+    command = [sys.executable, "-c", TRAIN, place, str(n), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as training:
+        assert training.stdout is not None
+        assert training.stdout.read(8) == b"imported"
+        started = time.monotonic()
+        try:
+            training.communicate(timeout=PATIENCE if delay is None else delay)
+        except subprocess.TimeoutExpired:
+            assert delay is not None
+            os.kill(training.pid, signal.SIGKILL)
+        return training.wait(), time.monotonic() - started
 
 
 def main(kills: int, seed: int = 0) -> None:
-    """Kill so many times, in trainings of up to four kills each."""
+    """Kill so many times, in trainings of up to six kills each."""
     dice, count, trainings = random.Random(seed), 0, 0  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory() as name:
-        whole = reference(Path(name))
+        whole, seconds = reference(Path(name))
         while count < kills:
-            fell, model = kill_and_go_on(Path(name), min(4, kills - count), dice)
+            fell, model = kill_and_go_on(Path(name), min(6, kills - count), dice, seconds)
             assert model == whole, fell
             count, trainings = count + len(fell), trainings + 1
             print(f"{count} kills: {'; '.join(fell)}", flush=True)  # noqa: T201 - a script

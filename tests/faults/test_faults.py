@@ -11,9 +11,14 @@ import polars as pl
 import pytest
 
 from plainnet.cli.cli import main
+from plainnet.studio import uploads
+from plainnet.studio.uploads import list_tables
 from plainnet.tables.read import read_table
 from tests.faults.cases import CASES, Case, lines
+from tests.studio.helpers import Client
 
+#: What no browser uploads.
+NO_FILES = {"a link that leads nowhere", "a link to itself", "a folder", "a device", "no file"}
 SMALL = ("--members", "1", "--epochs", "2", "--hidden", "4")
 
 pytestmark = [
@@ -95,6 +100,38 @@ def test_bad_and_odd_files(case, good, run_cli, tmp_path) -> None:
                 assert column.is_finite().all()
         else:
             assert all(score["rows"] > 0 for score in json.loads(out)["scores"])
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory) -> Client:
+    return Client(tmp_path_factory.mktemp("studio"))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in NO_FILES], ids=lambda case: case.name)
+def test_bad_and_odd_files_in_the_studio(case, studio, tmp_path) -> None:
+    """Uploaded, described, and where that works though nothing can be learnt, refused by the training; kept only if it can be read."""
+    case.write(tmp_path / case.file)
+    before = list_tables(studio.studio.work)
+    answer = studio.post("/api/tables", params={"name": case.file}, content=(tmp_path / case.file).read_bytes())
+    if not any(suffix in uploads.SUFFIXES for suffix in Path(case.file).suffixes):
+        assert "is of no kind that is read here" in answer.json()["error"]
+    elif answer.status_code == 200:
+        kept = answer.json()["name"]
+        columns = studio.post("/api/columns", json={"table": kept})
+        if isinstance(case.train, int):
+            assert columns.json()["rows"] == case.train
+            return
+        assert columns.status_code in (200, 422)
+        studio.post("/api/train", json={"table": kept, "target": "y", "members": 1, "epochs": 2})
+        session = studio.studio.session
+        session.join(60)
+        assert session.phase == "failed"
+        assert re.search(case.train, session.error, re.DOTALL), session.error
+        return
+    else:
+        assert re.search(str(case.train), answer.json()["error"], re.DOTALL), answer.json()
+    assert answer.status_code == 422
+    assert list_tables(studio.studio.work) == before
 
 
 def test_there_are_cases_enough_and_each_has_a_name_of_its_own() -> None:

@@ -179,6 +179,8 @@ def test_quantiles_are_in_order_and_cover_what_they_say(waves, tmp_path) -> None
     for wrong in ([], [0.5, 0.1], [0.0, 0.5], [1.5], "half"):
         with pytest.raises(SettingError, match="numbers between 0 and 1, ascending"):
             NetRegressor(quantiles=wrong).fit(X, y)
+    with pytest.raises(SettingError, match="quantiles are those of one number"):
+        NetRegressor(quantiles=[0.5], loss="poisson").fit(X, y)
 
 
 def test_intervals_cover_new_rows_as_often_as_they_say(regressor, tmp_path) -> None:

@@ -81,7 +81,7 @@ def test_which_runs_are_listed_and_in_what_order(folder, options, expected) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sort": "fame"}, "sorted by created, score, rows, seconds, not by 'fame'"),
+        ({"sort": "fame"}, "runs are sorted by created, score, rows, seconds, not by 'fame'"),
         ({"sort": "score", "metric": "AUCC"}, r"no run has the score 'AUCC' \(did you mean 'AUC'\?\)"),
         ({"where": ["effort"]}, "--where is a key, one of .*, not 'effort'"),
         ({"where": ["=best"]}, "--where is a key"),

@@ -81,6 +81,18 @@ def test_mlflow_reads_the_numbers_of_the_run_folder(run, uri) -> None:
             assert kept.data.metrics[f"{part}/{score['metric']}"] == pytest.approx(score["value"])
 
 
+def test_mlflow_takes_the_scores_of_numbers(uri, tmp_path) -> None:
+    from mlflow import MlflowClient
+
+    people(100).write_csv(tmp_path / "people.csv")
+    run = train_run(
+        tmp_path / "people.csv", "income", tmp_path / "run", settings={"hidden": (4,), "epochs": 2, "members": 2}
+    )
+    kept = MlflowClient(tracking_uri=uri).get_run(track(run, "mlflow", uri).split()[2])
+    coverage = next(each["value"] for each in run.facts["scores"]["test"] if each["metric"] == "90 % interval coverage")
+    assert kept.data.metrics["test/90 percent interval coverage"] == pytest.approx(coverage)
+
+
 def test_a_history_longer_than_one_request_is_written_whole(run, uri, monkeypatch) -> None:
     from mlflow import MlflowClient
 
@@ -102,14 +114,16 @@ def test_what_a_tracker_refuses_is_explained_and_the_run_stays(run, tmp_path) ->
 
 def test_trackers_that_are_unknown_or_not_installed(run, monkeypatch) -> None:
     with pytest.raises(
-        SettingError, match=r"tracked by tensorboard or mlflow, not by 'mlfow' \(did you mean 'mlflow'\?\)"
+        SettingError, match=r"runs are tracked by tensorboard or mlflow, not by 'mlfow' \(did you mean 'mlflow'\?\)"
     ):
         track(run, "mlfow")
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         "plainnet.runs.track.find_spec", lambda name: None if name in ("mlflow", "tensorboard") else find_spec(name)
     )
-    with pytest.raises(MissingExtraError, match=r"needs mlflow-skinny, .* pip install 'plainnet\[track\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"^Writing runs to mlflow needs mlflow-skinny, .* pip install 'plainnet\[track\]'"
+    ):
         track(run, "mlflow")
     with pytest.raises(MissingExtraError, match=r"needs tensorboard, .* pip install 'plainnet\[track\]'"):
         track(run, "tensorboard", str(Path("nowhere")))

@@ -194,7 +194,7 @@ def test_optuna_is_an_extra(source, tmp_path, monkeypatch) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("plainnet.runs.tune_run.find_spec", lambda name: None if name == "optuna" else find_spec(name))
     with pytest.raises(
-        MissingExtraError, match=r"searching for settings needs optuna, .* pip install 'plainnet\[tune\]'"
+        MissingExtraError, match=r"Searching for settings needs optuna, .* pip install 'plainnet\[tune\]'"
     ):
         tune_run(source, "rich", tmp_path / "run")
 

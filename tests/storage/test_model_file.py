@@ -102,12 +102,13 @@ def put(*keys, value):
         (put("members", 0, "network", "hidden", value=[10**6, 10**6]), "would have more than"),
         (put("members", 0, "network", "hidden", value=[9]), "its weights do not fit its networks"),
         (put("members", 0, "network", "n_in", value=30), "do not fit its schema"),
+        (put("members", 0, "network", "scale", value=1e308), r"scale is above 0 and at most 1000, not 1e\+308"),
         (put("members", 0, "weight", value=5), "are not shares of 1"),
         (put("target", "classes", value=["one"]), "less than two classes"),
         (put("target", value={"kind": "fate"}), "kind is 'fate'"),
         (put("estimator", value="NetOracle"), "KeyError: 'NetOracle'"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_a_header_that_does_not_fit_is_refused_with_its_place(change, match: str, tmp_path) -> None:
     refused(changed(tmp_path / "m.safetensors", change), match)

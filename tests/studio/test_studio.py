@@ -117,6 +117,8 @@ def test_every_file_of_the_page_is_there_and_asks_for_no_other_host(client) -> N
         ("a" * 300 + ".csv", "a" * 76 + ".csv"),
         ("example-moons.csv", "my-example-moons.csv"),
         ("adult.csv.gz", "my-adult.csv.gz"),
+        ("Con.csv", "my-Con.csv"),
+        ("lpt1.x.csv", "my-lpt1.x.csv"),
         (".csv", None),
         ("script.py", None),
         ("x.parquet.gz", None),
@@ -143,7 +145,7 @@ def test_a_table_of_the_same_name_is_kept_beside_the_first(tmp_path) -> None:
     ("name", "content", "why"),
     [
         ("broken.parquet", b"PAR1 no", "is not a parquet file"),
-        ("empty.csv", b"", "is empty"),
+        ("empty.csv", b"", "is empty: choose another"),
         ("zip.csv", b"PK\x03\x04 rest", "is not text"),
         ("x.exe", b"MZ", "of no kind that is read here"),
     ],

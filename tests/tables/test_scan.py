@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from plainnet.errors import SettingError, TableError
-from plainnet.tables.scan import row_shares, scan_table
+from plainnet.tables.scan import TrainingRows, row_shares, scan_table
 from plainnet.tables.schema import Schema
 from plainnet.tables.sketch import sketch
 
@@ -51,17 +51,27 @@ def test_all_rows_come_in_order_in_pieces_of_any_size(files):
 
 
 def test_the_schema_of_a_table_below_the_limits_is_that_of_the_whole_table(files):
-    found = sketch(scan_table(files, piece_rows=700), "y", kinds={"rooms": "category"})
+    found = sketch(TrainingRows(scan_table(files, piece_rows=700), "y"), kinds={"rooms": "category"})
     assert found.schema == Schema.learn(
         made(5000).with_columns(pl.col("size").fill_nan(None)).drop("y"), kinds={"rooms": "category"}
     )
     assert (found.target.rows, found.sample_rows) == (5000, 5000)
 
 
+def test_weights_are_those_of_the_whole_table_and_rows_of_weight_0_are_as_if_not_there(files):
+    weight = np.random.RandomState(1).randint(0, 4, 5000).astype(float) * 1.5
+    whole = made(5000).with_columns(pl.col("size").fill_nan(None)).drop("y")
+    found = sketch(TrainingRows(scan_table(files, piece_rows=700), "y", weight), kinds={"rooms": "category"})
+    assert found.schema == Schema.learn(
+        whole.filter(weight > 0), kinds={"rooms": "category"}, weight=weight[weight > 0]
+    )
+    assert found.weight.tolist() == weight[weight > 0].tolist()
+
+
 def test_above_the_limits_what_a_sample_could_miss_is_exact(files):
     whole = made(5000).with_columns(pl.col("size").fill_nan(None))
     exact = {column.name: column for column in Schema.learn(whole.drop("y"), kinds={"rooms": "category"}).columns}
-    found = sketch(scan_table(files, piece_rows=700, sample_rows=1000), "y", kinds={"rooms": "category"})
+    found = sketch(TrainingRows(scan_table(files, piece_rows=700, sample_rows=1000), "y"), kinds={"rooms": "category"})
     assert 850 < found.sample_rows < 1150
     assert found.schema.n_rows == 5000
     for column in found.schema.columns:
@@ -79,7 +89,7 @@ def test_above_the_limits_what_a_sample_could_miss_is_exact(files):
 
 
 def test_more_levels_than_are_counted_are_judged_by_the_sample(files):
-    found = sketch(scan_table(files, most_levels=2), "y")
+    found = sketch(TrainingRows(scan_table(files, most_levels=2), "y"))
     kinds = {column.name: column.kind for column in found.schema.columns}
     assert kinds["town"] == "category"
     assert found.target.classes is None

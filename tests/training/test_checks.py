@@ -87,8 +87,20 @@ TRAPS = {
     "softmax to NLLLoss": (linear(3, nn.Softmax(dim=1)), X, CLASSES, nn.NLLLoss(), "LogSoftmax"),
     "one output to CrossEntropyLoss": (linear(1), X, Y, nn.CrossEntropyLoss(), "one output for each class"),
     "column of classes": (linear(3), X, CLASSES[:, None], nn.CrossEntropyLoss(), r"pass y.reshape\(-1\)"),
-    "float classes": (linear(3), X, CLASSES.float(), nn.CrossEntropyLoss(), r"y.long\(\)"),
-    "int32 classes": (linear(3), X, CLASSES.int(), nn.CrossEntropyLoss(), r"pass y.long\(\)"),
+    "float classes": (
+        linear(3),
+        X,
+        CLASSES.float(),
+        nn.CrossEntropyLoss(),
+        r"wants class numbers 0 … 2 as int64, .* pass y.long\(\)",
+    ),
+    "int32 classes": (
+        linear(3),
+        X,
+        CLASSES.int(),
+        nn.CrossEntropyLoss(),
+        r"wants class numbers as int64, .* pass y.long\(\)",
+    ),
     "classes from 1": (linear(3), X, CLASSES + 1, nn.CrossEntropyLoss(), "count classes from 0"),
     "float64 x": (linear(1), X.double(), Y, nn.MSELoss(), r"x is float64.*x.to\(torch.float32\)"),
     "int x": (linear(1), X.long(), Y, nn.MSELoss(), "x is int64"),
@@ -134,7 +146,7 @@ TRAPS = {
     "a number as x": (linear(1), torch.tensor(1.0), Y, nn.MSELoss(), "x is a single number, 1"),
     "a number as y": (linear(1), X, np.array(1.0), nn.MSELoss(), "y is a single number, 1"),
     "long doubles": (linear(1), X.numpy().astype(np.longdouble), Y, nn.MSELoss(), r"x.astype\(np.float32\)"),
-    "sparse x": (linear(1), X.to_sparse(), Y, nn.MSELoss(), r"pass x.to_dense\(\)"),
+    "sparse x": (linear(1), X.to_sparse(), Y, nn.MSELoss(), r"x is a sparse tensor, .* pass x.to_dense\(\)"),
     "sparse matrix as x": (
         linear(1),
         csr_matrix(X.numpy()),
@@ -207,8 +219,8 @@ def test_schedulers_of_another_optimizer_or_rhythm_are_refused() -> None:
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
     for scheduler, every, message in (
-        (other, "epoch", "another optimizer"),
-        (cycle, "epoch", "scheduler_every='step'"),
+        (other, "epoch", "belongs to another optimizer"),
+        (cycle, "epoch", "is made for single steps: pass scheduler_every='step'"),
         (plateau, "step", "scheduler_every='epoch'"),
     ):
         with pytest.raises(TrainingError, match=message):

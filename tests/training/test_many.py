@@ -116,7 +116,7 @@ def test_what_cannot_be_is_explained_before_anything_starts(change, message) -> 
 def test_missing_data_and_options_are_the_trials_failures() -> None:
     with pytest.warns(PlainnetWarning, match="there is no x or no y"):
         train_many([trial(0)], loss=nn.MSELoss(), epochs=3)
-    with pytest.warns(PlainnetWarning, match="epochs is missing"):
+    with pytest.warns(PlainnetWarning, match="epochs is missing: pass it to train_many"):
         train_many([trial(0)], X, Y, loss=nn.MSELoss())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -65,6 +66,7 @@ def _options(
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage, 70 a bug, 130 Ctrl-C, 143 SIGTERM."""
     warnings.showwarning = _show_warning
+    _speak_utf8()
     files.written.clear()
     try:
         with stop.listening():
@@ -87,6 +89,16 @@ def main() -> None:
         kept = str(error) or (f"this was written: {there}." if there else "nothing was written.")
         typer.echo(f"Stopped; {kept}", err=True)
         sys.exit(stop.exit_code())
+
+
+def _speak_utf8() -> None:
+    """Have files and pipes filled with UTF-8, and a screen without a letter show '?': Windows' own encodings lack most letters."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8")
 
 
 def _run() -> None:

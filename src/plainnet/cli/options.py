@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from plainnet.errors import SettingError
+
 __all__ = [
-    "AsJson", "Category", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel", "RunOut",
-    "SplitTime", "Task", "argument", "kinds_of", "option",
+    "AsJson", "Category", "Cluster", "Date", "Epochs", "Group", "Ignore", "Number", "Overwrite", "Query", "RunFolder", "RunOrModel",
+    "RunOut", "SplitTime", "Task", "Workers", "argument", "kinds_of", "on_cluster", "option",
 ]  # fmt: skip
 
 Columns = list[str] | None
@@ -40,6 +43,28 @@ Category = Annotated[Columns, option("Column that is a category. Repeatable.")]
 Date = Annotated[Columns, option("Column that is a date. Repeatable.")]
 Ignore = Annotated[Columns, option("Column to leave out. Repeatable.")]
 Epochs = Annotated[int | None, option("Passes over the training rows.  [default: by their number]")]
+
+Cluster = Annotated[
+    str | None,
+    option(
+        "Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one."
+    ),
+]
+Workers = Annotated[int | None, option("Of --cluster: processes.  [default: one a CPU of it]")]
+
+
+@contextlib.contextmanager
+def on_cluster(cluster: str | None, workers: int | None) -> Iterator[None]:
+    """Train inside the block on a cluster, where one is named."""
+    if cluster is None:
+        if workers is not None:
+            raise SettingError("--workers are processes of a cluster, and none is named: add --cluster auto.")
+        yield
+        return
+    from plainnet.cluster.cluster import spread
+
+    with spread(cluster, workers):
+        yield
 
 
 def kinds_of(number: Columns, category: Columns, date: Columns, ignore: Columns) -> dict[str, str]:

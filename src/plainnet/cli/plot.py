@@ -31,7 +31,7 @@ def plot(
 
     history = History.load(run) if run.is_file() else read_run(run).history()
     if not len(history):
-        raise RunError(f"the history of {str(run)!r} holds no epochs: there is nothing to draw.")
+        raise RunError(f"the history of {str(run)!r} holds no epochs, and nothing can be drawn: train again.")
     path = out or (run.parent if run.is_file() else run) / "loss.png"
     draw_losses(history, path)
     typer.echo(f"Loss curve of {len(history):,} epochs written to {path}", err=True)

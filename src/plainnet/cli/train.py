@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plainnet.cli import options, stop
-from plainnet.cli.options import argument, kinds_of, option
+from plainnet.cli.options import argument, kinds_of, on_cluster, option
 from plainnet.cli.output import print_json, print_note, print_scores, seconds_of
 from plainnet.errors import PlainnetError, SettingError
 
@@ -39,13 +39,15 @@ plainnet train --resume runs/houses                     after a crash: goes on, 
 
 plainnet train 'sales/*.parquet' --target returned --stream      more rows than memory
 
+plainnet train houses.csv --target price --cluster auto --workers 4     networks on a Ray cluster
+
 plainnet train sqlite:///shop.db --query orders --target returned
 
 plainnet train houses.csv --target price --track mlflow --track-to sqlite:///mlflow.db"""
 
 
 #: What --resume leaves to be said: all else is in the checkpoint.
-WITH_RESUME = ("table", "resume", "checkpoint_every", "tracker", "track_to", "as_json")
+WITH_RESUME = ("table", "resume", "cluster", "workers", "checkpoint_every", "tracker", "track_to", "as_json")
 
 
 def train(
@@ -119,6 +121,8 @@ def train(
             help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
         ),
     ] = False,
+    cluster: options.Cluster = None,
+    workers: options.Workers = None,
     tracker: Annotated[str | None, option("tensorboard or mlflow: write the run there too.", "--track")] = None,
     track_to: Annotated[str | None, option("TensorBoard's log folder, or MLflow's tracking URI.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
@@ -154,13 +158,14 @@ def train(
     if increasing or decreasing:
         settings["monotone"] = _directions(increasing or [], decreasing or [])
     kinds = kinds_of(number, category, date, ignore)
-    if resume is not None:
-        run = resume_run(resume, table, checkpoint_every=every, progress=True)
-    else:
-        run = train_run(
-            table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
-            kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every, stream=stream,
-        )  # fmt: skip
+    with on_cluster(cluster, workers):
+        if resume is not None:
+            run = resume_run(resume, table, checkpoint_every=every, progress=True)
+        else:
+            run = train_run(
+                table or "", target or "", out, query=query, task=task, test_share=test, folds=folds, group=group, time=time,
+                kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings=settings, checkpoint_every=every, stream=stream,
+            )  # fmt: skip
     training = run.facts["training"]
     if as_json:
         print_json({"run": str(run.path), **run.facts})

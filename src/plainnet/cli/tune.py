@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from plainnet.cli import options, stop
-from plainnet.cli.options import argument, kinds_of, option
+from plainnet.cli.options import argument, kinds_of, on_cluster, option
 from plainnet.cli.output import better, print_json, print_scores, print_table, seconds_of
 
 __all__ = ["tune"]
@@ -20,7 +20,9 @@ plainnet tune houses.csv --target price
 
 plainnet tune houses.csv --target price --trials 200 --time 10m --study houses.sqlite3      again: goes on
 
-plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn"""
+plainnet tune churn.parquet --target Churn --ignore customerID --effort quick --out runs/churn
+
+plainnet tune churn.parquet --target Churn --cluster 10.0.0.7:6379      trials on a Ray cluster"""
 
 
 def tune(
@@ -49,6 +51,8 @@ def tune(
     effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
     epochs: options.Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
+    cluster: options.Cluster = None,
+    workers: options.Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
 ) -> None:
     """Search for better settings, and write a run folder of the best, with the untuned default's scores beside its own.
@@ -59,10 +63,12 @@ def tune(
 
     kinds = kinds_of(number, category, date, ignore)
     seconds = None if time is None else seconds_of(time, "--time")
-    run = tune_run(
-        table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
-        time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True, settings={"effort": effort, "epochs": epochs},
-    )  # fmt: skip
+    with on_cluster(cluster, workers):
+        run = tune_run(
+            table, target, out, trials=trials, seconds=seconds, study=study, query=query, task=task, test_share=test, group=group,
+            time=split_time, kinds=kinds, seed=seed, overwrite=overwrite, progress=True,
+            settings={"effort": effort, "epochs": epochs},
+        )  # fmt: skip
     tuning = run.facts["tuning"]
     if as_json:
         print_json({"run": str(run.path), **run.facts})

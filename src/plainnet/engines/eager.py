@@ -33,12 +33,15 @@ Step = Callable[[Job, Tensor, Tensor, Tensor | None], Tensor]
 EVALUATION_ROWS = 65_536
 
 
-def run(job: Job, take_step: Step | None = None) -> Iterator[Epoch]:
+def run(
+    job: Job, take_step: Step | None = None, measure: Callable[[Job], float | None] | None = None
+) -> Iterator[Epoch]:
     """Train, one epoch at each ``next``.
 
     Args:
         job: a checked training; its model and optimizer are changed in place.
         take_step: another way to take the same step, as the graphed engine has.
+        measure: another way to measure the loss on the validation rows.
 
     Yields:
         The record of each epoch.
@@ -46,7 +49,7 @@ def run(job: Job, take_step: Step | None = None) -> Iterator[Epoch]:
     Raises:
         LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
     """
-    take_step = take_step or step
+    take_step, measure = take_step or step, measure or validation_loss
     shuffler = torch.Generator().manual_seed(job.seed)
     before, earlier = Weights(job.model), Weights(job.model)  # at the start of this epoch, and of the one before
     best, best_loss, best_index = Weights(job.model), inf, 0
@@ -70,7 +73,7 @@ def run(job: Job, take_step: Step | None = None) -> Iterator[Epoch]:
                 (before if isfinite(values[0]) else earlier).restore()
                 raise LossDivergedError(diverged(index, next(v for v in values if not isfinite(v)), learning_rate))
             loss = epoch_loss(job, values, rows)
-            validation = validation_loss(job)
+            validation = measure(job)
             schedule(job, loss if validation is None else validation)
 
             watched = loss if validation is None else validation

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -27,7 +28,7 @@ from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
 
-__all__ = ["draw_dropout_seed", "dropout_seed_of", "kernels_of", "run", "run_chunks"]
+__all__ = ["FusedTraining", "draw_dropout_seed", "driven", "dropout_seed_of", "kernels_of", "run", "run_chunks"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
@@ -72,7 +73,12 @@ def run_chunks(
         NotFusible: the job cannot be fused.
         LossDivergedError: the loss became NaN or infinite.
     """
-    training = _Training(job, make_plan(job, dropout_seed_of(job)) if plan is None else plan, alone=alone)
+    training = FusedTraining(job, make_plan(job, dropout_seed_of(job)) if plan is None else plan, alone=alone)
+    yield from driven(training, standing)
+
+
+def driven(training: FusedTraining, standing: Standing | None = None) -> Iterator[Epochs]:
+    """Run a training to its end, as ``run_chunks`` says."""
     try:
         if standing is not None:
             standing.now = training.state
@@ -106,12 +112,13 @@ def kernels_of(plan: Plan) -> list[Callable[..., Any]]:
     return [*dict.fromkeys(found), k.train_epochs]
 
 
-class _Training(LoadedPlan):
+class FusedTraining(LoadedPlan):
     """A training under way: chunk after chunk through the driver."""
 
     def __init__(self, job: Job, plan: Plan, *, alone: bool = True) -> None:
         super().__init__(job, plan)
         self.shuffler = torch.Generator().manual_seed(job.seed)
+        self.n_rows = len(job.x)
         self.seconds_a_step, self.ending = 0.0, k.DONE
         self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
         self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
@@ -175,18 +182,18 @@ class _Training(LoadedPlan):
 
     @property
     def _shuffles(self) -> bool:
-        return self.job.shuffle and not self.job.is_full_batch
+        return self.job.shuffle and self.job.batch_size < self.n_rows
 
     def _prepare(self, n_epochs: int) -> tuple[list[float], Callable[[int], None]]:
         """Write the orders and settings of a chunk; return each epoch's rate, and what to call after so many epochs."""
         job, words = self.job, self.words
         n_batches = int(words[k.N_BATCHES])
         if self._shuffles:
-            orders = np.empty((n_epochs, len(job.x)), dtype=np.int64)
+            orders = np.empty((n_epochs, self.n_rows), dtype=np.int64)
             for row in orders:
-                row[:] = torch.randperm(len(job.x), generator=self.shuffler).numpy()
+                row[:] = torch.randperm(self.n_rows, generator=self.shuffler).numpy()
             self.hold(k.ORDERS, orders)
-            words[k.ORDER_SIZE] = len(job.x)
+            words[k.ORDER_SIZE] = self.n_rows
         self.hold(k.LOSSES, np.zeros(n_epochs * n_batches))
         self.hold(k.EPOCH_LOSSES, np.zeros(n_epochs))
         self.hold(k.VALID_LOSSES, np.zeros(n_epochs))
@@ -273,12 +280,10 @@ class _Training(LoadedPlan):
     def _train_with_torch(self, n_batches: int) -> int:
         """Train one epoch on gradients of ours and steps of torch's own: for optimizers without a kernel."""
         job, flat, words = self.job, self.plan.flat, self.words
-        words[k.BEFORE], words[k.EARLIER] = words[k.EARLIER], words[k.BEFORE]
-        before = self.held[k.BEFORE if words[k.BEFORE] == self.held[k.BEFORE].ctypes.data else k.EARLIER]
-        before[:] = flat.values
+        self._begin_epoch()
         pairs = flat.gradients(self.gradients)
         for position in range(n_batches):
-            self._call(k.gradient, position)
+            self._gradient(position)
             for parameter, gradient in pairs:
                 parameter.grad = gradient.clone()
             flat.write()
@@ -292,6 +297,21 @@ class _Training(LoadedPlan):
             schedule(job, 0.0)
         return ending
 
+    def _begin_epoch(self) -> None:
+        """Keep the weights an epoch begins with, in turns with those of the epoch before; the driver does it for whole epochs."""
+        words = self.words
+        words[k.BEFORE], words[k.EARLIER] = words[k.EARLIER], words[k.BEFORE]
+        self._before()[:] = self.plan.flat.values
+
+    def _before(self) -> npt.NDArray[Any]:
+        return next(
+            self.held[each] for each in (k.BEFORE, k.EARLIER) if self.held[each].ctypes.data == self.words[k.BEFORE]
+        )
+
+    def _gradient(self, position: int) -> None:
+        """Compute the loss of a batch, and its gradient."""
+        self._call(k.gradient, position)
+
     # Standing between two epochs.
 
     def state(self) -> State | None:
@@ -299,12 +319,11 @@ class _Training(LoadedPlan):
         words, held = self.words, self.held
         if self.ending != k.DONE or self.optimizer is None or isinstance(self.job.scheduler, ReduceLROnPlateau):
             return None
-        before = next(held[each] for each in (k.BEFORE, k.EARLIER) if held[each].ctypes.data == words[k.BEFORE])
         return {
             "weights": self.plan.flat.values.copy(),
             "moments": self.optimizer.values.copy(),
             "best": held[k.BEST].copy(),
-            "before": before.copy(),
+            "before": self._before().copy(),
             "shuffle": self.shuffler.get_state().numpy(),
             "counts": np.array([words[k.EPOCH], words[k.BEST_EPOCH]]),
             "best_loss": np.array([self.reals[k.BEST_LOSS]]),
@@ -323,7 +342,9 @@ class _Training(LoadedPlan):
         epoch, best_epoch = map(int, state["counts"])
         fits = all(state[name].shape == array.shape for name, array in wanted.items())
         if not fits or not 0 <= best_epoch <= epoch <= self.job.epochs:
-            raise TrainingError("what this training is to go on from is of another one.")
+            raise TrainingError(
+                "the checkpoint that this training is to go on from is that of another training: train anew."
+            )
         for name, array in wanted.items():
             array[:] = state[name]
         self.shuffler.set_state(torch.from_numpy(state["shuffle"].copy()))

@@ -31,7 +31,10 @@ class LoadedPlan:
         optimizer: the moments; None where torch takes the steps.
         gradients: of all parameters, flat.
         n_units: units of work of a step that threads can share; 0: it is one thread's.
+        may_step_at_once: plain SGD on few rows may step as the gradient is computed.
     """
+
+    may_step_at_once = True
 
     def __init__(self, job: Job, plan: Plan) -> None:
         self.job, self.plan = job, plan
@@ -41,7 +44,12 @@ class LoadedPlan:
         if plan.spelling is not None:
             longest = RUN_SIZE if plan.train.piece else None
             self.optimizer = FlatOptimizer(job.optimizer, plan.spelling, flat, longest=longest)
-        can_step_at_once = plan.train.is_few and job.clip_grad_norm is None and not plan.train.program.needs_whole_batch
+        can_step_at_once = (
+            self.may_step_at_once
+            and plan.train.is_few
+            and job.clip_grad_norm is None
+            and not plan.train.program.needs_whole_batch
+        )
         self.steps_at_once = (
             can_step_at_once and self.optimizer is not None and self.optimizer.step_at_once(plan.train.program)
         )

@@ -77,9 +77,9 @@ class RowWeightedLoss:
             return (values * weight[:, None]).sum()
         if self.reduction == "batchmean":  # of KLDivLoss: the sum over the columns, the mean over the rows
             return (values.sum(dim=1) * weight).sum() / len(weight)
-        return (values.mean(dim=1) * weight).sum() / self._denominator(target, weight)
+        return (values.mean(dim=1) * weight).sum() / self.denominator(target, weight)
 
-    def _denominator(self, target: Tensor, weight: Tensor) -> Tensor | int:
+    def denominator(self, target: Tensor, weight: Tensor) -> Tensor | int:
         """B; where classes have weights or an index is ignored, what torch divides by, row weights included."""
         if target.is_floating_point() or self._ignore_index is None:
             return len(weight)

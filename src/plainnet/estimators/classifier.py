@@ -198,7 +198,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         target = ClassTarget.learn(y if classes is None else classes)
         if target.n_outputs < 2:
             raise TableError(
-                f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes."
+                f"the target holds one class only, {target.classes.tolist()}: a classifier needs at least 2 classes. "
+                "Pass rows of another one too."
             )
         return target
 

@@ -134,7 +134,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 or what ``scan_table`` gives. Missing cells are fine.
             y: the targets (N,), or the name of the column of X that holds them. Rows of X without a target are then
                 left out with a DataWarning.
-            sample_weight: (N,) weight of each row of X, not negative, also of those left out.
+            sample_weight: (N,) weight of each row of X, not negative, also of those left out; of what ``scan_table`` gives also the name
+                of the column that holds it.
             validation: (X, y) rows that find the best epoch; None: rows held out from X.
             on_epochs: looks on while the members are trained, as ``train_many`` says; True ends it, and the best so far is kept.
             checkpoints: where the networks' states are kept, to go on from; ``train_run`` makes them.
@@ -163,7 +164,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
         if table.height < 2:
-            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = FitSettings.derive(
             table.height,

@@ -120,8 +120,13 @@ def row_weights(sample_weight: Any, n_rows: int, known: npt.NDArray[np.bool_] | 
         raise SettingError(
             f"sample_weight has shape {weight.shape}, and the table has {n_rows} rows with a target: pass ({n_rows},)."
         )
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise SettingError("sample_weight holds a negative, NaN or infinite weight.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise SettingError(
+            f"sample_weight holds a negative, NaN or infinite weight: {weight[wrong[0]]:g} at index {wrong[0]}. Weights are numbers from 0."
+        )
     if not weight.any():
-        raise SettingError("Sample weights must contain at least one non-zero number.")
+        raise SettingError(
+            "Sample weights must contain at least one non-zero number: leave sample_weight out to weigh all rows alike."
+        )
     return weight

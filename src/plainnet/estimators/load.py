@@ -16,7 +16,7 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.networks.monotone import MONOTONE_ACTIVATIONS
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import DECAY, Member, Recipe, default_rate
-from plainnet.storage.storage import read_model
+from plainnet.storage.storage import OTHER_COPY, read_model
 from plainnet.tables.encode import feature_names, position_bins
 from plainnet.tables.schema import Schema
 from plainnet.tables.target import ClassTarget, LabelsTarget, target_from_json
@@ -57,7 +57,7 @@ def load(path: str | Path) -> NetClassifier | NetRegressor:
         estimator = _rebuilt(content, tensors)
     except (PlainnetError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ModelFileError(
-            f"{str(path)!r} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}."
+            f"{str(path)!r} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. {OTHER_COPY}"
         ) from error
     return estimator
 

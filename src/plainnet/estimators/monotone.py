@@ -61,11 +61,13 @@ def monotone_of(directions: Mapping[str, int] | None, schema: Schema, target: Ta
     for name in directions:
         _check_column(name, schema)
     if isinstance(target, LabelsTarget):
-        raise SettingError("monotone is for numbers or two classes, and the target holds several labels a row.")
+        raise SettingError(
+            "monotone is for numbers or two classes, and the target holds several labels a row: leave monotone= out."
+        )
     if isinstance(target, ClassTarget) and target.n_outputs > 2:
         raise SettingError(
             f"monotone is for numbers or two classes, and the target holds {target.n_outputs} classes: more of one is less "
-            "of which other?"
+            "of which other? Leave monotone= out."
         )
     features = tuple(0 if name is None else int(directions.get(name, 0)) for name in features_of(schema))
     return Monotone(features, (-1, 1) if isinstance(target, ClassTarget) else (1,) * target.n_outputs)
@@ -79,7 +81,10 @@ def _check_column(name: str, schema: Schema) -> None:
         )
     column = columns[name]
     if not column.is_used:
-        raise SettingError(f"monotone names the column {name!r}, which is left out as {column.kind}: {column.why}.")
+        raise SettingError(
+            f"monotone names the column {name!r}, which is left out as {column.kind}: {column.why}. Name another, or "
+            f"pass kinds={{{name!r}: 'number'}}."
+        )
     if column.kind not in ("number", "flag"):
         raise SettingError(
             f"monotone names the column {name!r}, which is a {column.kind} ({column.why}), and only numbers and flags rise: if its "

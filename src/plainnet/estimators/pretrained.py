@@ -41,7 +41,9 @@ def save_pretrained(self: NetEstimator, folder: str | Path, *, overwrite: bool =
     folder = Path(folder)
     there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     if there - FILES:
-        raise RunError(f"{str(folder)!r} holds other files too, such as {min(there - FILES)!r}, and is not replaced.")
+        raise RunError(
+            f"{str(folder)!r} holds other files too, such as {min(there - FILES)!r}, and is not replaced. Name another folder."
+        )
     with replacing_folder(folder, overwrite=overwrite or not there) as new:
         self.save(new / "model.safetensors")
         config = json.dumps(_config(self, dict(content)), indent=2, ensure_ascii=False) + "\n"

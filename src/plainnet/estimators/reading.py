@@ -63,7 +63,7 @@ def table_and_y(estimator: NetEstimator, X: Any, y: Any, *, reset: bool) -> tupl
     y = estimator.check_y(y)
     check_consistent_length(table, y)
     if table.height == 0:
-        raise TableError("the table has no rows.")
+        raise TableError("the table has no rows: pass one at least.")
     return table, y
 
 
@@ -73,7 +73,7 @@ def table_of(estimator: NetEstimator, X: Any, *, reset: bool) -> pl.DataFrame:
         table = read_table(X)
         _remember_columns(estimator, table, reset=reset)
         if table.height == 0:
-            raise TableError("the table has no rows.")
+            raise TableError("the table has no rows: pass one at least.")
         return table
     array = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
     table = read_table(np.ascontiguousarray(array))

@@ -200,10 +200,11 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         return values
 
     def _learn_target(self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None) -> NumberTarget | CountTarget:
+        shares = None if self.quantiles is None else self._shares(y)
         if self.loss == "poisson":
             return CountTarget.learn(y, weight)
         target = NumberTarget.learn(y, weight)
-        return target if self.quantiles is None else replace(target, quantiles=self._shares(y))
+        return target if shares is None else replace(target, quantiles=shares)
 
     def _shares(self, y: npt.NDArray[Any]) -> tuple[float, ...]:
         """Return the quantiles, checked."""

@@ -3,28 +3,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
 from plainnet.errors import DataWarning, SettingError, TableError
-from plainnet.packs.shards import Layout, Shards, ShardWriter, writing
+from plainnet.estimators.inputs import row_weights
+from plainnet.packs.shards import Dealt, Layout, Rows, Shards, ShardWriter, writing
 from plainnet.settings import FitSettings
+from plainnet.tables.ahead import ahead
 from plainnet.tables.encode import encode
 from plainnet.tables.folders import is_pattern
 from plainnet.tables.read import is_path
-from plainnet.tables.scan import Scan, row_shares, scan_table
-from plainnet.tables.sketch import TargetTally, sketch
-from plainnet.tables.tables import rows_with_target, target_array
+from plainnet.tables.scan import Scan, TrainingRows, row_shares, scan_table
+from plainnet.tables.sketch import Sketch, TargetTally, sketch
+from plainnet.tables.tables import target_array
 from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
 from plainnet.tables.wording import did_you_mean
 from plainnet.training.progress import count_bar
@@ -32,20 +37,35 @@ from plainnet.training.progress import count_bar
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
     from plainnet.packs.jobs import Pack
+    from plainnet.packs.streamed import Weigh
     from plainnet.training.many import OnEpochs
 
-__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of", "scans_trained_by"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
 
+#: Threads that encode: each has some tens of megabytes in hand.
+MOST_ENCODERS = 4
+
 #: Share of the rows that are held out, where that is fewer than ``ScanSettings.held_out_rows``.
 DEFAULT_SHARE = 1 / 6
 
-Rows = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
-Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
 Told = Callable[[], None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
+
+#: What encodes and trains in place of this process; None: it does. Called as ``cluster.scans.train_scan``, but for the number of workers.
+_elsewhere: ContextVar[Callable[..., Pack] | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def scans_trained_by(trainer: Callable[..., Pack]) -> Iterator[None]:
+    """Have ``trainer`` encode and train on the tables that are fitted piece by piece inside the block, on this thread."""
+    token = _elsewhere.set(trainer)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
@@ -84,58 +104,75 @@ def fit_scan(
         TableError: the table cannot be used; the message says why.
         SettingError: an argument does not go with such a table.
     """
-    target = _check(scan, y, sample_weight, validation)
+    training = _check(scan, y, sample_weight, validation)
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     bar = partial(count_bar, scan.n_pieces, shown=estimator.verbose)
     with bar("piece, to learn the columns") as done:
-        found = sketch(scan, target, kinds=estimator.kinds, salt=seed, told=done)
+        found = sketch(training, kinds=estimator.kinds, salt=seed, told=done)
     tally = found.target
     if tally.without:
-        message = f"{tally.without:,} rows without a value in {target!r} are left out"
+        message = f"{tally.without:,} rows without a value in {y!r} are left out"
         warnings.warn(message, DataWarning, stacklevel=3)
     if tally.rows < 2:
-        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from.")
+        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
     settings = FitSettings.derive(
         tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
         epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
     )  # fmt: skip
-    names = [name for name in scan.columns if name != target]
-    estimator.n_features_in_, estimator.feature_names_in_ = len(names), np.array(names, dtype=object)
+    estimator.n_features_in_ = len(training.columns)
+    estimator.feature_names_in_ = np.array(training.columns, dtype=object)
     estimator.schema_ = found.schema
-    estimator.target_ = _learn_target(estimator, found.y, tally)
+    estimator.target_ = _learn_target(estimator, found)
     share = estimator.validation_fraction
     share = (0.0 if settings.is_tiny else DEFAULT_SHARE) if share is None else share
-    layout = Layout.of(estimator.schema_, estimator.target_.encode(estimator.check_y(found.y[:1])))
+    first = estimator.target_.encode(estimator.check_y(found.y[:1]))
+    layout = Layout.of(estimator.schema_, first, weighs=training.weight is not None)
     shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
     share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
-    with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
-        held = _write(estimator, scan, target, writer, seed, share, done)
-        pack = _train(estimator, writer.shards(), held, _weigher(estimator, tally), settings, seed, on_epochs)
+    weigh = _weigher(estimator, tally)
+    if (trainer := _elsewhere.get()) is not None:
+        if training.weight is not None:
+            raise SettingError(
+                "a table that is read piece by piece on a cluster has no sample_weight: leave it out, or train here."
+            )
+        pack = trainer(estimator, scan, training.target, settings, seed, share, weigh, on_epochs)
+    else:
+        with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
+            held = _write(estimator, training, writer, seed, share, done)
+            pack = _train(estimator, writer.shards(), held, weigh, settings, seed, on_epochs)
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
     estimator.out_of_fold_ = None
     return estimator
 
 
-def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> str:
-    """Check what came with a scan; return the target's name."""
+def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> TrainingRows:
+    """Check what came with a scan; return what is learnt from."""
     if not isinstance(y, str):
         raise TableError("a table that is read piece by piece holds its target: name the column, fit(scan, 'column').")
-    if y not in scan.types:
-        raise TableError(
-            f"the table has no column {y!r}{did_you_mean(y, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
-        )
-    for name, value in (("sample_weight", sample_weight), ("validation", validation)):
-        if value is not None:
-            raise SettingError(f"{name} does not go with a table that is read piece by piece: leave it out.")
-    return y
+    if validation is not None:
+        raise SettingError("validation does not go with a table that is read piece by piece: leave it out.")
+    names = {"target": y}
+    if isinstance(sample_weight, str):
+        names["sample_weight"] = sample_weight
+    elif sample_weight is not None:
+        sample_weight = row_weights(sample_weight, sum(scan.heights))
+    for name in names.values():
+        if name not in scan.types:
+            raise TableError(
+                f"the table has no column {name!r}{did_you_mean(name, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
+            )
+    if isinstance(sample_weight, str) and not scan.types[sample_weight].is_numeric():
+        dtype = scan.types[sample_weight]
+        raise SettingError(f"sample_weight names the column {sample_weight!r}, which is {dtype}: weights are numbers.")
+    return TrainingRows(scan, y, sample_weight)
 
 
-def _learn_target(estimator: NetEstimator, y: npt.NDArray[Any], tally: TargetTally) -> Target:
+def _learn_target(estimator: NetEstimator, found: Sketch) -> Target:
     """Learn the target from a sample, and put in what was counted on all rows."""
-    y = estimator.check_y(y)
+    y, tally = estimator.check_y(found.y), found.target
     if not is_classifier(estimator):
-        target = estimator._learn_target(y, None)
+        target = estimator._learn_target(y, found.weight)
         ends = np.array([[tally.minimum], [tally.maximum]])
         if isinstance(target, NumberTarget):
             return replace(target, bounds=ends, logs=target.logs if tally.minimum >= 0 else None)
@@ -154,19 +191,24 @@ def _learn_target(estimator: NetEstimator, y: npt.NDArray[Any], tally: TargetTal
 
 
 def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
-    """Return what weighs rows by their encoded class: the weights are those of all rows, not of a piece."""
+    """Return what weighs rows by their class and their own weight: the weights of classes are those of all rows, not of a piece."""
     target = estimator.target_
     class_weight = getattr(estimator, "class_weight", None)  # a regressor has none
     if class_weight is None or not isinstance(target, ClassTarget):
-        return lambda _: None
+        return lambda rows: rows[2]
     assert tally.classes is not None  # noqa: S101 - the target was learnt from them
     classes = target.classes
     counts = np.array([tally.classes[each] for each in classes.tolist()], dtype=np.float64)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        weights = counts.sum() / (len(classes) * counts)
+        of_class = counts.sum() / (len(classes) * counts)
     else:
-        weights = compute_class_weight(class_weight, classes=classes, y=classes)
-    return lambda encoded: np.asarray(weights[encoded], dtype=np.float64)
+        of_class = compute_class_weight(class_weight, classes=classes, y=classes)
+
+    def weigh(rows: Rows) -> npt.NDArray[np.float64]:
+        own = np.asarray(of_class[rows[1]], dtype=np.float64)
+        return own if rows[2] is None else own * rows[2]
+
+    return weigh
 
 
 def _train(
@@ -184,31 +226,44 @@ def _train(
         raise TableError("there are too few rows to hold some out: read the table as a whole.")
     with estimator._seeded(seed):
         return train_streamed(
-            shards, None if held is None else (*held, weigh(held[1])), estimator.target_, estimator._recipes(settings, seed),
-            settings, loss=estimator._own_loss(), build=estimator._build, optimize=estimator._optimize, weigh=weigh,
+            shards, held, estimator.target_, estimator._recipes(settings, seed), settings,
+            loss=estimator._own_loss(), build=estimator._build, optimize=estimator._optimize, weigh=weigh,
             device=estimator._device(), engine=estimator._engine(), time_limit=estimator.time_limit,
             progress=estimator.verbose, on_epochs=on_epochs,
         )  # fmt: skip
 
 
 def _write(
-    estimator: NetEstimator, scan: Scan, target: str, writer: ShardWriter, seed: int, held_share: float, told: Told
+    estimator: NetEstimator, training: TrainingRows, writer: ShardWriter, seed: int, held_share: float, told: Told
 ) -> Rows | None:
-    """Write the training rows; return the rows to hold out, None where there are none."""
-    held = []
+    """Write the training rows, encoded ahead in other threads; return the rows to hold out, None where there are none."""
     # Few at once: features of many levels take much more room than the cells.
-    n_rows = max(1, scan.settings.shard_bytes // (32 * writer.layout.n_features))
-    for numbers, piece in scan.pieces():
-        known = rows_with_target(piece, target)
-        chances = row_shares(numbers[known], seed + 1)
-        for number, rows in enumerate(piece.filter(known).iter_slices(n_rows)):
-            x, _ = encode(estimator.schema_, rows)
-            y = estimator.target_.encode(target_array(rows[target]))
-            chance = chances[number * n_rows : number * n_rows + len(x)]
-            is_held = chance < held_share
-            held.append((x[is_held], y[is_held]))
-            writer.add(x[~is_held], y[~is_held], (chance[~is_held] - held_share) / (1 - held_share))
-        told()
-    if not sum(len(x) for x, _ in held):
+    n_rows = max(1, training.scan.settings.shard_bytes // (32 * writer.layout.n_features))
+
+    def parts() -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None]]:
+        for numbers, piece, weight, _ in training.pieces():
+            chances = row_shares(numbers, seed + 1)
+            for first in range(0, len(piece), n_rows):
+                own = slice(first, first + n_rows)
+                yield piece[own], chances[own], None if weight is None else weight[own]
+            told()
+
+    def encoded(
+        part: tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None],
+    ) -> tuple[Rows, Dealt]:
+        piece, chance, weight = part
+        x, _ = encode(estimator.schema_, piece)
+        y = estimator.target_.encode(target_array(piece[training.target]))
+        left = chance >= held_share
+        own, others = ((x[each], y[each], None if weight is None else weight[each]) for each in (~left, left))
+        return own, writer.deal(others, (chance[left] - held_share) / (1 - held_share))
+
+    held = []
+    with contextlib.closing(ahead(encoded, parts(), threads=min(os.cpu_count() or 1, MOST_ENCODERS))) as dealt:
+        for own, records in dealt:
+            held.append(own)
+            writer.add(records)
+    x, y = (np.concatenate([rows[part] for rows in held]) for part in (0, 1))
+    if not len(x):
         return None
-    return np.concatenate([x for x, _ in held]), np.concatenate([y for _, y in held])
+    return x, y, np.concatenate([rows[2] for rows in held]) if writer.layout.weighs else None

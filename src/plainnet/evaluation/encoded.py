@@ -71,7 +71,7 @@ def seen_table(estimator: Estimator, X: Any) -> pl.DataFrame:
     check_is_fitted(estimator)
     table = match_columns(estimator.schema_, read_table(X))
     if table.height == 0:
-        raise TableError("the table has no rows.")
+        raise TableError("the table has no rows: pass one at least.")
     return table
 
 

@@ -158,7 +158,7 @@ def score(
     check_targets(estimator, y)
     n_rows = len(y)
     if n_rows == 0:
-        raise TableError("there are no rows to score.")
+        raise TableError("there are no rows to score: pass a table with a target in one row at least.")
     if isinstance(estimator, NetClassifier):
         found = predictions.astype(np.float64)
         if not isinstance(estimator.target_, LabelsTarget):

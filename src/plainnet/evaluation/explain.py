@@ -275,5 +275,7 @@ def _grid(column: Column, series: pl.Series, resolution: int) -> npt.NDArray[np.
         chosen = ordered[places] if len(ordered) else ordered
         found = chosen[np.unique(values[chosen], return_index=True)[1]]
     if not len(found):
-        raise TableError(f"no row has a value in the column {column.name!r}: there is nothing to follow.")
+        raise TableError(
+            f"no row has a value in the column {column.name!r}: there is nothing to follow. Choose another column."
+        )
     return np.asarray(found, dtype=np.int64)

@@ -184,7 +184,7 @@ class ReliabilityDisplay(_Display):
         happened, given = np.asarray(y_true, dtype=np.float64), np.asarray(y_prob, dtype=np.float64)
         check_consistent_length(happened, given)
         if not len(given):
-            raise TableError("there are no rows to draw a reliability of.")
+            raise TableError("there are no rows to draw a reliability of: pass one at least.")
         bins = np.clip((given * n_bins).astype(np.int64), 0, n_bins - 1)
         counts = np.bincount(bins, minlength=n_bins)
         there = counts > 0

@@ -49,7 +49,9 @@ def export_model(
         raise SettingError(f"to is one of {', '.join(map(repr, SUFFIXES))}, not {to!r}.")
     path = Path(path)
     if path.suffix != SUFFIXES[to]:
-        raise SettingError(f"an export to {to!r} is a {SUFFIXES[to]} file, and {str(path)!r} ends otherwise.")
+        raise SettingError(
+            f"an export to {to!r} is a {SUFFIXES[to]} file, and {str(path)!r} ends otherwise: name it {path.stem}{SUFFIXES[to]}."
+        )
     weights = {"torch": [weights_file(path, ".safetensors")], "python": [weights_file(path, ".npz")]}.get(to, [])
     there = [file for file in (path, *weights) if file.exists()]
     if there and not overwrite:

@@ -84,7 +84,9 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
         )
     n_bytes = 4 * sum(values.numel() for member in estimator.members_ for values in member.network.parameters())
     if n_bytes > MOST_BYTES:
-        raise SettingError(f"the networks have {n_bytes:,} bytes of weights, and an ONNX file holds {MOST_BYTES:,}.")
+        raise SettingError(
+            f"the networks have {n_bytes:,} bytes of weights, and an ONNX file holds {MOST_BYTES:,}: export to 'python' or 'safetensors'."
+        )
     schema, target = estimator.schema_, estimator.target_
     taken: set[str] = set()
     names = input_names(schema, taken)

@@ -111,7 +111,9 @@ def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
         share = graph.add("Erf", graph.add("Mul", x, graph.constant(0.5**0.5, np.float32, "1 / root of 2")))
         half = graph.add("Mul", x, graph.constant(0.5, np.float32, "half"))
         return graph.add("Mul", half, graph.add("Add", share, graph.constant(1, np.float32, "1")), out=out)
-    raise SettingError(f"a {kind.__name__} layer cannot be exported to ONNX.")
+    raise SettingError(
+        f"a {kind.__name__} layer cannot be exported to ONNX: use torch.onnx.export on estimator.network_."
+    )
 
 
 def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str:

@@ -14,31 +14,13 @@ from numba.extending import register_jitable
 from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, take
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
+
+# isort: off
 from plainnet.kernels.state import (
-    BATCH_MEMORY,
-    COLUMNS,
-    CONSTANTS,
-    FEW,
-    FIRST,
-    FIXED,
-    GOES_ON,
-    LEAD,
-    LOSS,
-    N_STATE_REALS,
-    N_STATE_WORDS,
-    OPERATION,
-    ORDER,
-    OUT,
-    OWN_COUNT,
-    OWN_FIRST,
-    ROWS,
-    SCALE,
-    SETTINGS,
-    STEP,
-    WEIGHT,
-    X,
-    Y,
+    BATCH_MEMORY, COLUMNS, CONSTANTS, FEW, FIRST, FIXED, GOES_ON, LEAD, LOSS, N_STATE_REALS, N_STATE_WORDS, OPERATION, ORDER, OUT,
+    OWN_COUNT, OWN_FIRST, ROWS, SCALE, SETTINGS, STEP, WEIGHT, X, Y,
 )  # fmt: skip
+# isort: on
 
 # Words: addresses of the memory of a batch, of all parameters, of their gradients, of the optimizer's moments.
 MEMORY, PARAMETERS, GRADIENTS, MOMENTS = range(4)
@@ -87,7 +69,7 @@ DONE, OVER, DIVERGED = range(3)
 #: Rows whose losses are joined before the mean over such blocks is taken, as the eager engine does.
 EVALUATION_BLOCK = 65_536
 
-__all__ = ["evaluate", "finish_epoch", "gradient", "help_out", "predict", "train_epochs", "train_steps"]
+__all__ = ["evaluate", "finish_epoch", "gradient", "help_out", "predict", "train_epochs", "train_steps", "update"]
 
 
 @register_jitable
@@ -368,6 +350,13 @@ def finish_epoch(like, k, r, index, _):
 def gradient(like, k, r, position, _):
     """Compute the loss of a batch and its gradient, clipped, but take no step: for optimizers that torch runs itself."""
     _gradient(numbers_at(like, 0), k, r, position, position)
+    put(k, QUIT, 1)
+    return DONE
+
+
+def update(like, k, r, in_chunk, _):
+    """Let the optimizer take its step on the gradient that is there: for gradients that several processes have joined."""
+    _update(numbers_at(like, 0), k, in_chunk)
     put(k, QUIT, 1)
     return DONE
 

@@ -21,6 +21,8 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "silu", "gelu", "mish", "tan
 
 #: Weights of one layer at most, 1 GiB of float32: a larger one is a mistake, or a model file that lies.
 MOST_WEIGHTS = 2**28
+#: Largest scale of the codes: beyond, float32 would overflow.
+MOST_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Shape:
         activation: a key of ``ACTIVATIONS``.
         dropout: share of each hidden layer's outputs set to 0 in training, in [0, 1).
         bins: of each coded number; empty: none is coded.
-        scale: of the codes.
+        scale: of the codes, in (0, 1000].
 
     Raises:
         SettingError: a value is outside its range.
@@ -65,11 +67,15 @@ class Shape:
             raise SettingError(f"bins holds whole numbers from 1, of at most {self.n_in} features, not {self.bins!r}.")
         widths = (self.n_coded, *widths[1:])
         if any(a * b > MOST_WEIGHTS for a, b in pairwise(widths)):
-            raise SettingError(f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights.")
+            raise SettingError(
+                f"a layer of the widths {widths} would have more than {MOST_WEIGHTS:,} weights: choose narrower ones."
+            )
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}.")
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout is at least 0 and below 1, not {self.dropout!r}.")
+        if not 0 < self.scale <= MOST_SCALE:
+            raise SettingError(f"scale is above 0 and at most {MOST_SCALE:g}, not {self.scale!r}.")
 
     @property
     def n_coded(self) -> int:

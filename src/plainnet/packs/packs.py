@@ -103,7 +103,9 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
 def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
     """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
     if job.device != "cpu":
-        raise SettingError(f"checkpoints are kept of networks that train on the CPU, and these train on {job.device}.")
+        raise SettingError(
+            f"checkpoints are kept of networks that train on the CPU, and these train on {job.device}: pass device='cpu', or keep none."
+        )
     digest = hashlib.sha256(repr((job.settings, list(job.recipes))).encode())
     held = () if job.data.validation is None else job.data.validation
     tensors = [job.data.x, job.data.y, job.data.weight, *held]

@@ -10,8 +10,8 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.errors import RunError
+from plainnet.tables.ahead import ahead
 from plainnet.tables.encode import feature_names
 from plainnet.tables.schema import Schema
 
-__all__ = ["Layout", "ShardWriter", "Shards", "writing"]
+__all__ = ["Dealt", "Layout", "Rows", "ShardWriter", "Shards", "writing"]
+
+#: Features, (n, features), encoded targets, (n,) or (n, outputs), and weights, (n,), of some rows; None: all weigh the same.
+Rows = tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float64] | None]
+
+#: Records, (n,), in the order of their shards, and how many go to each.
+Dealt = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 #: Files that are open at once, at most.
 MOST_SHARDS = 512
@@ -39,6 +46,7 @@ class Layout:
         groups: (first, last + 1) features of each category: one of them is 1, or none, and its number is kept.
         y_type: of a row's target.
         y_shape: () or (outputs,).
+        weighs: each row has a weight.
     """
 
     n_features: int
@@ -47,10 +55,11 @@ class Layout:
     groups: tuple[tuple[int, int], ...]
     y_type: str
     y_shape: tuple[int, ...]
+    weighs: bool = False
 
     @classmethod
-    def of(cls, schema: Schema, y: npt.NDArray[Any]) -> Layout:
-        """Return the layout of a schema's features and of encoded targets like ``y``."""
+    def of(cls, schema: Schema, y: npt.NDArray[Any], *, weighs: bool = False) -> Layout:
+        """Return the layout of a schema's features, of encoded targets like ``y``, and of a weight where each row has one."""
         floats: list[int] = []
         small: list[int] = []
         groups: list[tuple[int, int]] = []
@@ -67,7 +76,7 @@ class Layout:
             at += values + (column.missing > 0)
         n_features = len(feature_names(schema))
         floats += range(at, n_features)  # the positions
-        return cls(n_features, tuple(floats), tuple(small), tuple(groups), y.dtype.str, y.shape[1:])
+        return cls(n_features, tuple(floats), tuple(small), tuple(groups), y.dtype.str, y.shape[1:], weighs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -75,20 +84,25 @@ class Layout:
         return np.dtype([
             ("floats", np.float32, (len(self.floats),)), ("bytes", np.int8, (len(self.bytes),)),
             ("levels", np.uint8, (len(self.groups),)), ("y", self.y_type, self.y_shape),
+            ("weight", np.float64, (int(self.weighs),)),
         ])  # fmt: skip
 
-    def pack(self, x: npt.NDArray[np.float32], y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return encoded rows (n, features) and their targets as records, (n,)."""
+    def pack(self, rows: Rows) -> npt.NDArray[Any]:
+        """Return n rows as records, (n,)."""
+        x, y, weight = rows
         records = np.empty(len(x), dtype=self.dtype)
         records["floats"] = x[:, self.floats]
         records["bytes"] = x[:, self.bytes]
+        every = np.arange(len(x))
         for place, (first, end) in enumerate(self.groups):
-            own = x[:, first:end]
-            records["levels"][:, place] = np.where(own.any(axis=1), own.argmax(axis=1) + 1, 0)
+            level = x[:, first:end].argmax(axis=1)
+            records["levels"][:, place] = np.where(x[every, first + level] != 0, level + 1, 0)
         records["y"] = y
+        if weight is not None:
+            records["weight"][:, 0] = weight
         return records
 
-    def unpack(self, records: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    def unpack(self, records: npt.NDArray[Any]) -> Rows:
         """Undo ``pack``."""
         x = np.zeros((len(records), self.n_features), dtype=np.float32)
         x[:, self.floats] = records["floats"]
@@ -97,7 +111,7 @@ class Layout:
             level = records["levels"][:, place].astype(np.int64)
             rows = np.flatnonzero(level)
             x[rows, first + level[rows] - 1] = 1
-        return x, np.ascontiguousarray(records["y"])
+        return x, np.ascontiguousarray(records["y"]), records["weight"][:, 0].copy() if self.weighs else None
 
 
 @dataclass(frozen=True)
@@ -118,20 +132,19 @@ class Shards:
         """Return the steps of a pass over all rows, each shard having its own last batch."""
         return sum(-(-height // min(batch_size, height)) for height in self.heights)
 
-    def read(self, place: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-        """Read the features and targets of a shard."""
+    def read(self, place: int) -> Rows:
+        """Read a shard."""
         return self.layout.unpack(np.fromfile(self.paths[place], dtype=self.layout.dtype))
 
-    def in_turn(self, order: Sequence[int]) -> Generator[tuple[npt.NDArray[np.float32], npt.NDArray[Any]], None, None]:
-        """Read shards one after the other, the next one while the caller works on this one."""
-        with ThreadPoolExecutor(1, "plainnet-shards") as pool:
-            coming = pool.submit(self.read, order[0])
-            for place in [*order[1:], None]:
-                now = coming.result()
-                if place is not None:
-                    coming = pool.submit(self.read, place)
-                yield now
-                del now
+    def in_turn(self, order: Sequence[int]) -> Generator[Rows, None, None]:
+        """Read shards one after the other, the next one while the caller works on this one; two neighbours that are the same, once."""
+        pieces = ahead(self.read, [place for place, _ in groupby(order)])
+        with contextlib.closing(pieces):
+            for _, same in groupby(order):
+                piece = next(pieces)
+                for _ in same:
+                    yield piece
+                del piece  # so that no third shard is in memory while the next but one is read
 
 
 class ShardWriter:
@@ -144,22 +157,24 @@ class ShardWriter:
         self._open = contextlib.ExitStack()
         self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
 
-    def add(self, x: npt.NDArray[np.float32], y: npt.NDArray[Any], chance: npt.NDArray[np.float64]) -> None:
-        """Write rows.
+    def deal(self, rows: Rows, chance: npt.NDArray[np.float64]) -> Dealt:
+        """Deal n rows to the shards; nothing is written yet, so that several threads may do so.
 
         Args:
-            x: (n, features).
-            y: (n,) or (n, outputs) encoded targets.
+            rows: encoded.
             chance: (n,) numbers in [0, 1) that decide the shard of each row.
         """
-        records = self.layout.pack(x, y)
         place = (chance * len(self._files)).astype(np.int64)
         counts = np.bincount(place, minlength=len(self._files))
+        return self.layout.pack(rows)[np.argsort(place, kind="stable")], counts
+
+    def add(self, dealt: Dealt) -> None:
+        """Write what was dealt."""
+        records, counts = dealt
         ends = np.cumsum(counts)
-        records = records[np.argsort(place, kind="stable")]
         for file, end, count in zip(self._files, ends.tolist(), counts.tolist(), strict=True):
             if count:
-                file.write(records[end - count : end].tobytes())
+                file.write(records[end - count : end].data)
         self._heights += counts
 
     def close(self) -> None:

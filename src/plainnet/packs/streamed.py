@@ -7,7 +7,6 @@ the same for all members: unlike in ``train_pack``, no row is predicted out of f
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +24,7 @@ from plainnet.errors import TrainingError
 from plainnet.packs.jobs import CUTS, Pack, bounded
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
-from plainnet.packs.shards import Shards
+from plainnet.packs.shards import Rows, Shards
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
 from plainnet.tables.target import Target
@@ -34,10 +33,10 @@ from plainnet.training.many import OnEpochs, Trial
 from plainnet.training.progress import count_bar
 from plainnet.training.schedules import warmup_cosine
 
-__all__ = ["Held", "train_streamed"]
+__all__ = ["Weigh", "train_streamed"]
 
-#: Features, encoded targets and weights (None: all 1) of the rows that no member trains on; None: there are none.
-Held = tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None
+#: Weights of rows, (n,), by all that is said of them; None: all weigh the same.
+Weigh = Callable[[Rows], npt.NDArray[np.float64] | None]
 
 
 @dataclass
@@ -89,7 +88,7 @@ class Runner:
             return
         if last.validation_loss < self.best_loss - stopping.min_delta:
             self.best_loss, self.best_index = last.validation_loss, index
-            self.best = copy.deepcopy(self.trial.model.state_dict())
+            self.best = {name: tensor.clone() for name, tensor in self.trial.model.state_dict().items()}
         elif stopping.is_over(index, self.best_index):
             self.stopped_by = "patience"
 
@@ -110,7 +109,7 @@ class Runner:
 
 def train_streamed(
     shards: Shards,
-    held: Held,
+    held: Rows | None,
     target: Target,
     recipes: Sequence[Recipe],
     settings: FitSettings,
@@ -118,7 +117,7 @@ def train_streamed(
     loss: Loss,
     build: Callable[[Recipe], nn.Module],
     optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
-    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    weigh: Weigh,
     device: str = "cpu",
     engine: Literal["auto", "fused"] = "fused",
     time_limit: float | None = None,
@@ -136,7 +135,7 @@ def train_streamed(
         loss: of all members.
         build: makes a member's network.
         optimize: makes its optimizer.
-        weigh: from encoded targets, (n,) or (n, outputs), to the weights of their rows, (n,); None: all 1.
+        weigh: how much each of some rows counts.
         device: where they are trained.
         engine: on the CPU.
         time_limit: seconds for the training.
@@ -146,7 +145,8 @@ def train_streamed(
     Raises:
         TrainingError: no member could be trained; the message is the first one's reason.
     """
-    data = PackData.of(*_nothing(shards), target, None, held)
+    nothing = shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))  # the vote is chosen on the held-out rows
+    data = PackData.of(*nothing[:2], target, None, held if held is None else (*held[:2], weigh(held)))
     n_steps = settings.epochs * shards.n_steps(settings.batch_size)
     with contextlib.ExitStack() as signs:
         runners = []
@@ -168,11 +168,6 @@ def train_streamed(
     return Pack(members, None, cut, perf_counter() - started)
 
 
-def _nothing(shards: Shards) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-    """Return no training rows, of the right shapes: the vote is chosen on the held-out ones."""
-    return shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))
-
-
 def _trial(
     network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int
 ) -> Trial:
@@ -188,7 +183,7 @@ def _run(
     data: PackData,
     settings: FitSettings,
     run: Callable[..., list[History]],
-    weigh: Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None],
+    weigh: Weigh,
     time_limit: float | None,
     *,
     progress: bool,
@@ -198,43 +193,60 @@ def _run(
     deadline = perf_counter() + (inf if time_limit is None else time_limit)
     stopping = None if data.validation is None else EarlyStopping(patience=settings.patience)
     n_shards = len(shards.heights)
-    with count_bar(settings.epochs * n_shards, "shard", shown=progress) as done:
+    n_pieces = settings.epochs * n_shards
+    with (
+        count_bar(n_pieces, "shard", shown=progress) as done,
+        contextlib.closing(shards.in_turn(_order(n_shards, settings.epochs, runners[0].recipe.seed))) as pieces,
+    ):
         try:
-            for index in range(settings.epochs):
-                order = np.random.RandomState((runners[0].recipe.seed + index) % 2**32).permutation(n_shards).tolist()
-                with contextlib.closing(shards.in_turn(order)) as pieces:
-                    for place in range(n_shards):
-                        live = [runner for runner in runners if runner.is_running]
-                        left = deadline - perf_counter()
-                        if not live or (left <= 0 and (index or place)):
-                            return "time" if live else ""
-                        x, y = next(pieces)
-                        for runner in live:
-                            _give(runner, x, y, weigh(y), data, index * n_shards + place, is_last=place == n_shards - 1)
-                        limit = None if left == inf else max(left, 1e-3)
-                        histories = run([runner.trial for runner in live], time_limit=limit)
-                        for runner, history in zip(live, histories, strict=True):
-                            runner.learn(history, len(x))
-                        del x, y  # so that no third shard is in memory while the next but one is read
-                        cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
-                        if cut:
-                            return cut
-                        done()
-                for number, runner in enumerate(runners):
-                    if runner.is_running:
-                        runner.end_epoch(stopping)
-                        newest = Epochs(runner.epochs[-1:])
-                        if on_epochs is not None and on_epochs(number, runner.trial.model, newest) is True:
-                            return "on_epoch"
+            for number in range(n_pieces):
+                live = [runner for runner in runners if runner.is_running]
+                left = deadline - perf_counter()
+                if not live or (left <= 0 and number):
+                    return "time" if live else ""
+                rows = next(pieces)
+                weight, n_rows = weigh(rows), len(rows[0])
+                is_last = number % n_shards == n_shards - 1
+                for runner in live:
+                    _give(runner, rows, weight, data, number, is_last=is_last)
+                    # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
+                    runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
+                limit = None if left == inf else max(left, 1e-3)
+                histories = run([runner.trial for runner in live], time_limit=limit)
+                for runner, history in zip(live, histories, strict=True):
+                    runner.learn(history, n_rows)
+                del rows  # so that no third shard is in memory while the next but one is read
+                cut = next((h.stopped_by for h in histories if h.stopped_by in CUTS), "")
+                if cut:
+                    return cut
+                done()
+                if is_last and _end_epoch(runners, stopping, on_epochs):
+                    return "on_epoch"
         except KeyboardInterrupt:
             return "interrupt"
     return ""
 
 
+def _order(n_shards: int, epochs: int, seed: int) -> list[int]:
+    """Return the shards in the order in which they are trained on: each once an epoch."""
+    rounds = [np.random.RandomState((seed + index) % 2**32).permutation(n_shards) for index in range(epochs)]
+    return [int(place) for each in rounds for place in each]
+
+
+def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epochs: OnEpochs | None) -> bool:
+    """End the epoch of those that are trained; return whether who looks on wants no more."""
+    for number, runner in enumerate(runners):
+        if runner.is_running:
+            runner.end_epoch(stopping)
+            newest = Epochs(runner.epochs[-1:])
+            if on_epochs is not None and on_epochs(number, runner.trial.model, newest) is True:
+                return True
+    return False
+
+
 def _give(
     runner: Runner,
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[Any],
+    rows: Rows,
     weight: npt.NDArray[np.float64] | None,
     data: PackData,
     number: int,
@@ -250,8 +262,8 @@ def _give(
         if weight is not None:
             validation = (*validation, np.ones(len(valid_x)) if valid_weight is None else valid_weight)
     runner.trial.options |= {
-        "x": torch.from_numpy(x),
-        "y": recipe.targets(torch.from_numpy(y), data.target),
+        "x": torch.from_numpy(rows[0]),
+        "y": recipe.targets(torch.from_numpy(rows[1]), data.target),
         "sample_weight": weight,
         "validation": validation,
         "seed": (recipe.seed << 24) + number,  # another shuffle for each piece

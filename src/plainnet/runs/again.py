@@ -110,7 +110,9 @@ def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:
     own = find_table(run)
     rows = own.parts.get("test")
     if rows is None:
-        raise RunError(f"the run {str(run.path)!r} held out no rows to test on.")
+        raise RunError(
+            f"the run {str(run.path)!r} held out no rows to test on: name a table, or train again with --test 0.2."
+        )
     return own.table[rows], own.y[rows], rows
 
 

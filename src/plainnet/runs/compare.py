@@ -155,7 +155,10 @@ def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: s
     changed = differences_of(runs)
     if "target" in changed or "task" in changed:
         targets = "; ".join(f"{run.path}: {run.target!r} ({run.facts['task']})" for run in runs)
-        raise RunError(f"runs that predict different things cannot be scored on one table: {targets}.")
+        raise RunError(
+            f"runs that predict different things cannot be scored on one table: {targets}. Leave the table out, or "
+            "compare those of one target."
+        )
     rows, y, n_without = take_target(table, runs[0].target)
     notes = [f"{n_without:,} rows without a value in {runs[0].target!r} are left out"] if n_without else []
     measured: list[list[Score]] = []

@@ -69,7 +69,7 @@ def split_parts(
     if by is not None and table[by].n_unique() < n_parts:
         raise TableError(
             f"the column {by!r} has {table[by].n_unique()} different values, and a split by it into training, validation "
-            f"and test rows needs at least {n_parts}."
+            f"and test rows needs at least {n_parts}: name another column."
         )
     rows, parts = np.arange(table.height), {}
     if test_share > 0:
@@ -93,7 +93,8 @@ def _instants(series: pl.Series) -> npt.NDArray[Any]:
     dates, _ = parse_dates(series)
     if dates is None:
         raise TableError(
-            f"the column {series.name!r} holds {series.dtype}, such as {series.drop_nulls()[:1].to_list()}, and no time to split by."
+            f"the column {series.name!r} holds {series.dtype}, such as {series.drop_nulls()[:1].to_list()}, and no "
+            "time to split by: name another column."
         )
     return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
 

@@ -164,7 +164,10 @@ def _written(asked: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError):
             fits = False
         if not fits:
-            raise SettingError(f"checkpoints keep the settings as JSON, and it cannot hold {name}={value!r:.60}.")
+            raise SettingError(
+                f"checkpoints keep the settings as JSON, and it cannot hold {name}={value!r:.60}: leave that out, or "
+                "train without checkpoints."
+            )
     return dict(listed(asked))
 
 
@@ -177,7 +180,7 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     wrong = [name for name, kind in wanted.items() if not isinstance(facts.get(name), kind)]
     if wrong or set(facts["reading"]) != READING:
         raise RunError(
-            f"the checkpoint in {str(folder)!r} is not of a run: its {wrong[0] if wrong else 'reading'} is none of ours."
+            f"the checkpoint in {str(folder)!r} is not of a run: its {wrong[0] if wrong else 'reading'} is none of ours. Train anew."
         )
 
 

@@ -158,15 +158,20 @@ def read_run(path: str | Path) -> Run:
         raise RunError(f"there is no run folder {str(path)!r}. {_others(path.parent)}")
     missing = [name for name in ("model.safetensors", "run.json", "history.csv") if not (path / name).is_file()]
     if missing:
-        raise RunError(f"{str(path)!r} is no complete run: it lacks {', '.join(missing)}.")
+        raise RunError(
+            f"{str(path)!r} is no complete run: it lacks {', '.join(missing)}. Take the whole folder from a copy, or train again."
+        )
     try:
         if (path / "run.json").stat().st_size > MOST_BYTES:
             raise RunError(
-                f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours."
+                f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours. Take it "
+                "from a copy, or train again."
             )
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{str(path / 'run.json')!r} cannot be read: {error}.") from error
+        raise RunError(
+            f"{str(path / 'run.json')!r} cannot be read: {error}. Take it from a copy, or train again."
+        ) from error
     if problem := _problem(facts):
         raise RunError(f"{str(path / 'run.json')!r} {problem}")
     return Run(path, facts)

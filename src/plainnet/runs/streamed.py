@@ -82,7 +82,7 @@ def first_targets(scan: Scan, target: str) -> npt.NDArray[Any]:
     ]
     y = target_array(pl.concat(drawn))
     if not len(y):
-        raise TableError(f"no row has a value in the target column {target!r}.")
+        raise TableError(f"no row has a value in the target column {target!r}: name another, or fill it.")
     return y
 
 

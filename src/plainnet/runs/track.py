@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
@@ -39,7 +40,7 @@ def check_tracker(tracker: str) -> None:
         )
     module, package = TRACKERS[tracker]
     if find_spec(module) is None:
-        raise MissingExtraError(package, "track", f"writing runs to {tracker}")
+        raise MissingExtraError(package, "track", f"Writing runs to {tracker}")
 
 
 def track(run: Run, tracker: str, to: str | None = None) -> str:
@@ -111,7 +112,9 @@ def _to_mlflow(run: Run, to: str | None) -> str:
             ],
         )
         metrics = [Metric(name, value, now, step) for name, step, value in _epochs(run)]
-        metrics += [Metric(name, value, now, 0) for name, value in _scores(run)]
+        # MLflow refuses other signs: 'test/90 % interval coverage' is 'test/90 percent interval coverage' there.
+        scores = ((re.sub(r"[^\w./: -]", "_", name.replace("%", "percent")), value) for name, value in _scores(run))
+        metrics += [Metric(name, value, now, 0) for name, value in scores]
         for first in range(0, len(metrics), MOST_METRICS):
             client.log_batch(key, metrics=metrics[first : first + MOST_METRICS])
     except BaseException:

@@ -144,7 +144,7 @@ class _Found:
 
 def _check(trials: int, seconds: float | None, fixed: Mapping[str, Any]) -> None:
     if find_spec("optuna") is None:
-        raise MissingExtraError("optuna", "tune", "searching for settings")
+        raise MissingExtraError("optuna", "tune", "Searching for settings")
     if not 1 <= trials <= MOST_TRIALS:
         raise SettingError(f"the number of trials is from 1 to {MOST_TRIALS:,}, not {trials:,}.")
     if seconds is not None and not seconds > 0:

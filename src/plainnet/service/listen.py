@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise SettingError(f"--host {host!r} is no address that is known: {error.strerror or error}.") from error
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it would let two programs have one port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen(2048)
     except OSError as error:

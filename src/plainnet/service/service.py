@@ -186,7 +186,8 @@ def serve(
         @asynccontextmanager
         async def following() -> AsyncIterator[None]:
             wake = asyncio.Event()
-            if threading.current_thread() is threading.main_thread():
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and hasattr(signal, "SIGHUP"):  # not on Windows: there only changes of the files are followed
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wake.set)
             task = asyncio.create_task(follow(service.models, wake, limits.rows, service.replaced))
             ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")

@@ -23,12 +23,15 @@ from plainnet.errors import ModelFileError
 from plainnet.files import replacing
 from plainnet.storage.content import problem_of
 
-__all__ = ["FORMAT", "plain", "read_model", "write_model"]
+__all__ = ["FORMAT", "OTHER_COPY", "plain", "read_model", "write_model"]
 
 Numbers = npt.NDArray[np.float32]
 
 #: Grows by one with every change that older versions cannot read.
 FORMAT = 2
+
+#: What helps where a file is damaged.
+OTHER_COPY = "Take it from a copy, or train again."
 
 #: Largest header that is read, in bytes: a schema of 10 000 columns is about a tenth of it.
 MOST_HEADER_BYTES = 16 * 2**20
@@ -67,24 +70,26 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
         found = deserialize(data)  # type: ignore[no-untyped-call]  # it refuses tensors that overlap, leave gaps, or lie outside the file
         metadata = header.get("__metadata__") or {}
         if "plainnet" not in metadata:
-            raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one that plainnet wrote.")
+            raise ModelFileError(
+                f"{str(path)!r} is a safetensors file, but not one that plainnet wrote. Name a model file, or a run folder."
+            )
         content = json.loads(metadata["plainnet"])
     except (SafetensorError, ValueError, RecursionError, AttributeError) as error:
         raise ModelFileError(
-            f"{str(path)!r} is damaged or no model file: {str(error) or 'nested too deep'}."
+            f"{str(path)!r} is damaged or no model file: {str(error) or 'nested too deep'}. {OTHER_COPY}"
         ) from error
     check_format(path, content)
     if wrong := problem_of(content):
-        raise ModelFileError(f"{str(path)!r} is damaged: {wrong}.")
+        raise ModelFileError(f"{str(path)!r} is damaged: {wrong}. {OTHER_COPY}")
     tensors = {}
     for name, entry in found:
         if entry["dtype"] != "F32":
             raise ModelFileError(
-                f"{str(path)!r} is damaged: its weights {name!r:.40} are {entry['dtype']}, not float32."
+                f"{str(path)!r} is damaged: its weights {name!r:.40} are {entry['dtype']}, not float32. {OTHER_COPY}"
             )
         tensors[name] = np.frombuffer(entry["data"], dtype="<f4").reshape(entry["shape"])
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ModelFileError(f"{str(path)!r} is damaged: its weights are not finite float32 numbers.")
+        raise ModelFileError(f"{str(path)!r} is damaged: its weights are not finite float32 numbers. {OTHER_COPY}")
     return content, tensors
 
 
@@ -96,7 +101,7 @@ def check_format(path: Path, content: Any) -> None:
     """
     number = content.get("format") if isinstance(content, dict) else None
     if type(number) is not int or number < 1:
-        raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number.")
+        raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number. {OTHER_COPY}")
     if number > FORMAT:
         raise ModelFileError(
             f"{str(path)!r} has format {number}, and this version of plainnet reads up to {FORMAT}. "
@@ -129,10 +134,12 @@ def _read_whole(path: Path) -> bytes:
         start = file.read(8)
         n_bytes = int.from_bytes(start, "little")
         if size < 8 or n_bytes > size - 8:
-            raise ModelFileError(f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes.")
+            raise ModelFileError(
+                f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes. {OTHER_COPY}"
+            )
         if n_bytes > MOST_HEADER_BYTES:
             raise ModelFileError(
-                f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read."
+                f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read. {OTHER_COPY}"
             )
         try:
             return start + file.read()

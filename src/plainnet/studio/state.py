@@ -92,7 +92,7 @@ class Studio:
         for path in self.runs.iterdir():
             if path.name == name and not name.startswith("."):
                 return path
-        raise RunError(f"there is no run {name[:60]!r} in {str(self.runs)!r}.")
+        raise RunError(f"there is no run {name[:60]!r} in {str(self.runs)!r}: choose one of the list.")
 
     def model(self, name: str) -> NetClassifier | NetRegressor:
         """Read a run's model; the last four are kept in memory."""

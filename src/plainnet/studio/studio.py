@@ -150,7 +150,7 @@ def _training(studio: Studio) -> list[Route]:
     async def steer(request: Request) -> Response:
         session, wanted = studio.session, request.url.path.rpartition("/")[2]
         if session is None or session.is_over:
-            raise SettingError("no training is under way.")
+            raise SettingError("no training is under way: start one first.")
         {"pause": session.pause, "resume": session.resume, "stop": session.stop}[wanted]()
         return _json(session.facts())
 
@@ -230,7 +230,7 @@ def _losses(studio: Studio, name: str) -> dict[str, Any]:
 
 def _file(run: Path, name: str) -> Response:
     if not (run / name).is_file():
-        raise RunError(f"the run {run.name!r} has no {name}.")
+        raise RunError(f"the run {run.name!r} has no {name}. `plainnet report` writes the report again.")
     return FileResponse(run / name, filename=f"{run.name}-{name}", headers={"Cache-Control": "no-store"})
 
 
@@ -250,7 +250,7 @@ async def _body(request: Request, kind: type[T]) -> T:
     async for part in request.stream():
         body += part
         if len(body) > MOST_JSON:
-            raise SettingError(f"the request is larger than {MOST_JSON:,} bytes.")
+            raise SettingError(f"the request is larger than {MOST_JSON:,} bytes: send less at once.")
     return msgspec.json.decode(bytes(body), type=kind)
 
 

@@ -82,5 +82,7 @@ def _cell(column: Column, value: Any) -> pl.Series:
             day = datetime.fromisoformat(str(value))
             return pl.Series(column.name, [day if column.date_format is None else day.strftime(column.date_format)])
     except (TypeError, ValueError) as error:
-        raise TableError(f"{column.name!r} is a {column.kind}, and {str(value)[:40]!r} is none.") from error
+        raise TableError(
+            f"{column.name!r} is a {column.kind}, and {str(value)[:40]!r} is none: write one, or leave it empty."
+        ) from error
     return pl.Series(column.name, [str(value)])

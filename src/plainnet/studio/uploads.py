@@ -26,6 +26,8 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 #: The bundled table's name on the page.
 ADULT = "adult.csv.gz"
+#: What Windows takes for a device, whatever follows the dot.
+DEVICES = r"con|prn|aux|nul|com\d|lpt\d"
 #: Characters of a file's name at most, its suffixes included.
 MOST_CHARACTERS = 80
 
@@ -53,8 +55,9 @@ def safe_name(name: str) -> str:
             f"also with {' '.join(COMPRESSED)} after it)."
         )
     stem = bare[: len(bare) - len(ending)].rstrip(".")[: MOST_CHARACTERS - len(ending)]
-    is_ours = stem.startswith("example-") or stem + ending == ADULT
-    return f"{'my-' if is_ours else ''}{stem or 'table'}{ending}"
+    is_device = re.fullmatch(DEVICES, stem.partition(".")[0], re.IGNORECASE)
+    is_taken = stem.startswith("example-") or stem + ending == ADULT or is_device
+    return f"{'my-' if is_taken else ''}{stem or 'table'}{ending}"
 
 
 def free_path(folder: Path, name: str) -> Path:
@@ -92,7 +95,7 @@ async def receive(parts: AsyncIterator[bytes], folder: Path, name: str) -> Path:
                 )
             file.write(part)
         if not size:
-            raise TableError(f"the file {name[-60:]!r} is empty.")
+            raise TableError(f"the file {name[-60:]!r} is empty: choose another.")
     return path
 
 

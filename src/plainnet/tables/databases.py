@@ -11,6 +11,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -79,8 +80,11 @@ def read_postgres(url: str, query: str | None) -> pl.DataFrame:
 
     Raises:
         TableError: no connection, a query that fails, or no table chosen among several.
-        MissingExtraError: connectorx is not installed.
+        MissingExtraError: connectorx or pyarrow is not installed.
     """
+    for package in ("connectorx", "pyarrow"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "sql", "Reading from PostgreSQL")
     _knock(url)
     select = _select(query, lambda: dict(_ask_postgres(url, POSTGRES_TABLES).rows()), without_password(url))
     return _ask_postgres(url, select)
@@ -106,7 +110,7 @@ def _select(query: str | None, tables: Callable[[], dict[str, str]], where: str)
     if query in known:
         return f"SELECT * FROM {known[query]}"  # noqa: S608 - quoted
     if not known:
-        raise TableError(f"{where} holds no tables.")
+        raise TableError(f"{where} holds no tables: name another database.")
     names = listed(known, most=30)
     advice = f"Pass query='SELECT * FROM {next(iter(known.values()))}', or the name of one table as query."  # noqa: S608
     if query is None:
@@ -137,8 +141,6 @@ def _ask_postgres(url: str, query: str) -> pl.DataFrame:
     try:
         only_reading = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
         return pl.read_database_uri(query, url, engine="connectorx", pre_execution_query=only_reading)
-    except ImportError as error:
-        raise MissingExtraError(error.name or "connectorx", "sql", "Reading from PostgreSQL") from error
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - connectorx panics on some column types, and a panic is no Exception

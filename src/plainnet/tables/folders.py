@@ -53,7 +53,9 @@ def expand(source: str) -> list[Path]:
     if not files:
         hint = f" It holds the folders {listed([each.name for each in inner])}: name one." if inner else ""
         raise TableError(
-            f"{source} is a folder without a table in it.{hint}" if path.is_dir() else f"{source} fits no file."
+            f"{source} is a folder without a table in it.{hint}"
+            if path.is_dir()
+            else f"{source} fits no file (looked from {Path.cwd()})."
         )
     formats = {_format(file): file.name for file in reversed(files)}
     if len(formats) > 1:

@@ -148,7 +148,9 @@ def _existing(source: str) -> Path:
             )
         near = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
     except PermissionError as error:
-        raise TableError(f"{source} cannot be read: no permission to enter {Path(source).parent}.") from error
+        raise TableError(
+            f"{source} cannot be read: no permission to enter {Path(source).parent}. Ask its owner, or copy it."
+        ) from error
     except (OSError, RuntimeError) as error:  # a name that is too long, a home folder that is unknown
         raise TableError(f"{source[:200]} is not the name of a file: {error}.") from error
     if not path.parent.is_dir():

@@ -6,6 +6,7 @@ decided by a hash of that number, so that no list of rows is held, and every pas
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,12 @@ import polars as pl
 
 from plainnet.errors import SettingError, TableError
 from plainnet.settings import ScanSettings
+from plainnet.tables.ahead import ahead
 from plainnet.tables.folders import common_types, expand, is_pattern
 from plainnet.tables.frames import plain_types
+from plainnet.tables.tables import rows_with_target
 
-__all__ = ["Scan", "row_shares", "scan_table"]
+__all__ = ["Scan", "TrainingRows", "row_shares", "scan_table"]
 
 #: 2⁶⁴ divided by the golden ratio, and the other two numbers of SplitMix64.
 GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -83,7 +86,7 @@ class Scan:
         )
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame]]:
-        """Read the table from its first row to its last.
+        """Read the table from its first row to its last, each piece while the caller works on the one before.
 
         Args:
             columns: to read; None: all.
@@ -94,23 +97,28 @@ class Scan:
         Raises:
             TableError: a file cannot be read, or has changed since it was scanned.
         """
+        parts = ahead(lambda place: self.piece(place, columns), range(self.n_pieces))
+        with contextlib.closing(parts):
+            yield from (part for part in parts if part[1].height)
+
+    def piece(self, place: int, columns: Sequence[str] | None = None) -> tuple[npt.NDArray[np.uint64], pl.DataFrame]:
+        """Read one of the ``n_pieces`` pieces, as ``pieces`` yields them; it may have no rows."""
         names = self.columns if columns is None else list(columns)
-        begin = 0
-        for path, stamp, height in zip(self.files, self.stamps, self.heights, strict=True):
-            for first in range(0, height, self.settings.piece_rows):
-                piece = _read(path, names, first, min(self.settings.piece_rows, height - first))
-                _check_unchanged(path, stamp)
-                numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
-                piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
-                kept = np.ones(piece.height, dtype=bool)
-                for salt, low, high in self.cuts:
-                    place = row_shares(numbers, salt)
-                    kept &= (place >= low) & (place < high)
-                if kept.all():
-                    yield numbers, piece
-                elif kept.any():
-                    yield numbers[kept], piece.filter(kept)
-            begin += height
+        size, begin, number = self.settings.piece_rows, 0, 0
+        while place >= -(-self.heights[number] // size):
+            place -= -(-self.heights[number] // size)
+            begin += self.heights[number]
+            number += 1
+        path, first = self.files[number], place * size
+        piece = _read(path, names, first, min(size, self.heights[number] - first))
+        _check_unchanged(path, self.stamps[number])
+        numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
+        piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
+        kept = np.ones(piece.height, dtype=bool)
+        for salt, low, high in self.cuts:
+            share = row_shares(numbers, salt)
+            kept &= (share >= low) & (share < high)
+        return (numbers, piece) if kept.all() else (numbers[kept], piece.filter(kept))
 
     def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
         """Read about so many rows, drawn evenly; all where there are no more.
@@ -122,6 +130,67 @@ class Scan:
         drawn = self if share == 1 else self.split(share, salt)[1]
         parts = [piece for _, piece in drawn.pieces()]
         return pl.concat(parts) if parts else pl.DataFrame(schema=dict(self.types))
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What of a table is learnt from: the rows that have a target, and a weight above 0.
+
+    Attributes:
+        scan: the table.
+        target: name of the column to predict.
+        weight: (N,) of each row of the files, not negative, or the name of the column that holds it; None: all weigh the same.
+    """
+
+    scan: Scan
+    target: str
+    weight: npt.NDArray[np.float64] | str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that may tell something of the target."""
+        return [name for name in self.scan.columns if name not in (self.target, self._weight_column)]
+
+    @property
+    def _weight_column(self) -> str | None:
+        return self.weight if isinstance(self.weight, str) else None
+
+    def pieces(
+        self,
+    ) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
+        """Read the rows as ``Scan.pieces`` does.
+
+        Yields:
+            The numbers of some rows, the rows, their weights, and how many besides have a weight, and no target.
+
+        Raises:
+            TableError, SettingError: as for ``Scan.pieces``; or there is no such column, or it holds what is no weight.
+        """
+        for numbers, piece in self.scan.pieces():
+            known, there = rows_with_target(piece, self.target), np.ones(len(piece), dtype=bool)
+            weight = self._weights(numbers, piece)
+            if weight is not None:
+                there = weight > 0
+                weight = weight[known & there]
+            rows = piece.filter(known & there)
+            yield (
+                numbers[known & there],
+                rows if self._weight_column is None else rows.drop(self._weight_column),
+                weight,
+                int((there & ~known).sum()),
+            )
+
+    def _weights(self, numbers: npt.NDArray[np.uint64], piece: pl.DataFrame) -> npt.NDArray[np.float64] | None:
+        if self.weight is None or not isinstance(self.weight, str):
+            return None if self.weight is None else self.weight[numbers]
+        weight = piece[self.weight].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        wrong = np.flatnonzero(~np.isfinite(weight) | (weight < 0))
+        if len(wrong):
+            raise SettingError(
+                f"the column {self.weight!r} of sample_weight holds {piece[self.weight][int(wrong[0])]} in row {numbers[wrong[0]]:,}, "
+                "counted from 0: a weight is a number from 0."
+            )
+        return weight
 
 
 def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:

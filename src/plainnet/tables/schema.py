@@ -20,7 +20,7 @@ from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
 from plainnet.tables.kinds import KINDS, decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["Column", "Schema", "Spread", "learn_column", "learn_levels"]
+__all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels"]
 
 #: One-hot columns of one category at most: beyond it, rare levels cost more weights than their rows can teach.
 MOST_LEVELS = 100
@@ -113,7 +113,10 @@ class Column:
         values["levels"] = tuple(values.get("levels", ()))
         unknown = set(values) - {each.name for each in fields(cls)}
         if unknown or values.get("kind") not in KINDS:
-            raise TableError(f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}.")
+            raise TableError(
+                f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}. Another "
+                "version wrote it, or it is damaged."
+            )
         return cls(**values)
 
 
@@ -168,7 +171,7 @@ class Schema:
             raise TableError(
                 f"no column can be used to predict: {reasons}. Override a kind with kinds={{'column': 'number'}}."
             )
-        return cls(columns, _count(np.ones(table.height, dtype=bool), weight))
+        return cls(columns, count_rows(np.ones(table.height, dtype=bool), weight))
 
     @property
     def used(self) -> tuple[Column, ...]:
@@ -194,7 +197,7 @@ def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.f
     """Learn one column, of the kind that is wanted; None: found out."""
     kind, why = decide_kind(series) if wanted is None else (wanted, "chosen by the user")
     is_missing = series.is_null().to_numpy()
-    column = Column(series.name, kind, why, str(series.dtype), missing=_count(is_missing, weight))
+    column = Column(series.name, kind, why, str(series.dtype), missing=count_rows(is_missing, weight))
     if kind == "number":
         return _learn_number(column, series, weight)
     if kind in ("category", "flag"):
@@ -210,7 +213,7 @@ def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
     if not known.any():
         raise TableError(f"column {column.name!r} cannot be a number: no cell holds one. Choose category or ignored.")
     spread = Spread.of(array[known], None if weight is None else weight[known])
-    return replace(column, spread=spread, missing=_count(~known, weight))
+    return replace(column, spread=spread, missing=count_rows(~known, weight))
 
 
 def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
@@ -239,7 +242,8 @@ def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float6
     dates, date_format = parse_dates(series)
     if dates is None:
         raise TableError(
-            f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as {series.drop_nulls()[:1].to_list()}."
+            f"column {column.name!r} cannot be a date: its cells are {series.dtype}, such as "
+            f"{series.drop_nulls()[:1].to_list()}. Choose category or ignored."
         )
     parts = {}
     for name, values in date_parts(dates, DATE_PARTS).items():
@@ -248,7 +252,7 @@ def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float6
             parts[name] = Spread.of(values[known], None if weight is None else weight[known])
     if not parts:
         return replace(column, kind="constant", why="every row holds the same date")
-    return replace(column, date_format=date_format, parts=parts, missing=_count(dates.is_null().to_numpy(), weight))
+    return replace(column, date_format=date_format, parts=parts, missing=count_rows(dates.is_null().to_numpy(), weight))
 
 
 def level_strings(series: pl.Series) -> pl.Series:
@@ -272,7 +276,7 @@ def _level_order(level: str) -> tuple[bool, float, str]:
         return (True, 0.0, level)
 
 
-def _count(rows: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64] | None) -> int:
+def count_rows(rows: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64] | None) -> int:
     """Count rows; where the weights are whole numbers, a row of weight 2 is two."""
     if weight is None or not np.array_equal(weight, np.rint(weight)):
         return int(rows.sum())

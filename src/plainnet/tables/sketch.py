@@ -15,9 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import TableError
-from plainnet.tables.scan import Scan, row_shares
-from plainnet.tables.schema import Column, Schema, learn_column, learn_levels, level_strings
-from plainnet.tables.tables import rows_with_target, target_array
+from plainnet.tables.scan import TrainingRows, row_shares
+from plainnet.tables.schema import Column, Schema, count_rows, learn_column, learn_levels, level_strings
+from plainnet.tables.tables import target_array
 from plainnet.tables.wording import listed
 
 __all__ = ["Sketch", "TargetTally", "sketch"]
@@ -52,23 +52,26 @@ class TargetTally:
 
 @dataclass
 class Tally:
-    """What is exact about a column: cells without a value, the extremes, and the rows of each level, None where they are too many."""
+    """What is exact about a column: cells without a value, the extremes, and the rows or weight of each level, None: too many levels."""
 
     missing: int = 0
     extremes: tuple[Any, Any] | None = None
-    levels: dict[str, int] | None = None
+    levels: dict[str, float] | None = None
 
-    def add(self, series: pl.Series, most: int) -> None:
-        """Count the cells of a piece."""
-        self.missing += _missing(series)
+    def add(self, series: pl.Series, most: int, weight: npt.NDArray[np.float64] | None) -> None:
+        """Count the cells of a piece; levels by the weights of their rows."""
+        self.missing += int(_is_missing(series).sum())
         finite = series.filter(series.is_finite()) if series.dtype.is_float() else series
         if (series.dtype.is_numeric() or series.dtype.is_temporal()) and finite.len() > finite.null_count():
             own: tuple[Any, Any] = (finite.min(), finite.max())
             before = self.extremes or own
             self.extremes = (min(before[0], own[0]), max(before[1], own[1]))
         if self.levels is not None:
-            counts = pl.DataFrame({"level": level_strings(series)}).drop_nulls().group_by("level").len()
-            self.levels = _added(self.levels, counts["level"].to_list(), counts["len"].to_list(), most)
+            rows = pl.DataFrame(
+                {"level": level_strings(series), "rows": np.ones(len(series)) if weight is None else weight}
+            )
+            counts = rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum())
+            self.levels = _added(self.levels, counts["level"].to_list(), counts["rows"].to_list(), most)
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,20 @@ class Sketch:
     Attributes:
         schema: of the columns, the target left out.
         y: (n,) the targets of the sample.
+        weight: (n,) their weights; None: all 1.
         target: what is exact about the target.
         sample_rows: n.
     """
 
     schema: Schema
     y: npt.NDArray[Any]
+    weight: npt.NDArray[np.float64] | None
     target: TargetTally
     sample_rows: int
 
 
 def sketch(
-    scan: Scan,
-    target: str,
+    training: TrainingRows,
     *,
     kinds: Mapping[str, str] | None = None,
     salt: int = 0,
@@ -99,61 +103,77 @@ def sketch(
     """Pass over the rows once.
 
     Args:
-        scan: the training rows.
-        target: name of the column to predict.
+        training: the rows.
         kinds: as for ``Schema.learn``.
         salt: of the sample's draw.
         told: called after each piece.
 
     Raises:
-        TableError: no row has a target, or as for ``Schema.learn`` and ``Scan.pieces``.
-        SettingError: as for ``Schema.learn``.
+        TableError: no row has a target, or as for ``Schema.learn`` and ``TrainingRows.pieces``.
+        SettingError: as for these.
     """
+    scan, target = training.scan, training.target
     most = scan.settings.most_levels
     share = min(1.0, scan.settings.sample_rows / max(scan.n_rows, 1))
     counted = {name for name, kind in (kinds or {}).items() if kind in ("category", "flag")}
     tallies = {
-        name: Tally(levels={} if dtype in (pl.String, pl.Boolean) or name in counted else None)
-        for name, dtype in scan.types.items()
-        if name != target
+        name: Tally(levels={} if scan.types[name] in (pl.String, pl.Boolean) or name in counted else None)
+        for name in training.columns
     }
+    if not tallies:
+        raise TableError(
+            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
+        )
     found, sampled = TargetTally(), []
-    for numbers, piece in scan.pieces():
-        known = rows_with_target(piece, target)
-        found.without += int((~known).sum())
-        rows = piece.filter(known)
+    weights: list[npt.NDArray[np.float64]] = []
+    for numbers, rows, weight, without in training.pieces():
+        found.without += without
         found.add(target_array(rows[target]), most)
         for name, tally in tallies.items():
-            tally.add(rows[name], most)
-        drawn = row_shares(numbers[known], salt) < share
+            tally.add(rows[name], most, weight)
+        drawn = row_shares(numbers, salt) < share
         if drawn.any():
             sampled.append(rows.filter(drawn))
+            weights += [] if weight is None else [weight[drawn]]
         if told is not None:
             told()
-    if not tallies:
-        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
     if found.rows == 0:
-        raise TableError(f"no row has a value in the target column {target!r}.")
+        raise TableError(
+            f"no row has a value in the target column {target!r}{'' if training.weight is None else ' and a weight above 0'}: name "
+            "another, or fill it."
+        )
     if not sampled:
         raise TableError(f"{found.rows:,} rows are too few to draw a sample from: read the table as a whole.")
     sample = pl.concat(sampled)
+    joint = np.concatenate(weights) if weights else None
     y, table = target_array(sample[target]), sample.drop(target)
-    schema = Schema.learn(table, kinds=kinds)
+    schema = Schema.learn(table, kinds=kinds, weight=joint)
     columns = [
-        _exact(column, tallies[column.name], table[column.name], found.rows, kinds or {}) for column in schema.columns
+        _exact(column, tallies[column.name], table[column.name], joint, found.rows, kinds or {})
+        for column in schema.columns
     ]
-    return Sketch(Schema(tuple(columns), found.rows), y, found, sample.height)
+    return Sketch(Schema(tuple(columns), found.rows), y, joint, found, sample.height)
 
 
-def _exact(column: Column, tally: Tally, sample: pl.Series, n_rows: int, kinds: Mapping[str, str]) -> Column:
+def _exact(
+    column: Column,
+    tally: Tally,
+    sample: pl.Series,
+    weight: npt.NDArray[np.float64] | None,
+    n_rows: int,
+    kinds: Mapping[str, str],
+) -> Column:
     """Put what was counted on all rows in the place of what the sample shows."""
     # With the least and the largest value, a number that seldom leaves 0 is no constant, and one that has a 2 is no flag.
     unseen = [value for value in tally.extremes or () if not (sample == value).any()]
     if unseen:
-        sample = sample.extend(pl.Series(sample.name, sorted(set(unseen)), dtype=sample.dtype))
-        column = learn_column(sample, kinds.get(column.name))
+        more = pl.Series(sample.name, sorted(set(unseen)), dtype=sample.dtype)
+        sample = sample.extend(more)
+        weight = None if weight is None else np.append(weight, np.full(len(more), np.median(weight)))
+        column = learn_column(sample, kinds.get(column.name), weight)
     # Text that is no number or date is missing, too: how much of it there is, the sample says.
-    unread = (column.missing - _missing(sample)) * n_rows / len(sample)
+    empty = count_rows(_is_missing(sample), weight)
+    unread = (column.missing - empty) * n_rows / count_rows(np.ones(len(sample), dtype=bool), weight)
     column = replace(column, missing=tally.missing + round(unread))
     if tally.levels is None or column.kind not in ("category", "flag", "constant"):
         return column
@@ -176,12 +196,14 @@ def _kind_of(column: Column, levels: list[str]) -> tuple[str, str]:
     return "category", f"text of {len(levels):,} levels"
 
 
-def _missing(series: pl.Series) -> int:
-    n_infinite = int(series.is_infinite().sum()) if series.dtype.is_float() else 0
-    return series.null_count() + n_infinite
+def _is_missing(series: pl.Series) -> npt.NDArray[np.bool_]:
+    missing = series.is_null()
+    if series.dtype.is_float():
+        missing |= series.is_infinite().fill_null(value=False)
+    return missing.to_numpy()
 
 
-def _added(counts: dict[Any, int], values: list[Any], more: list[int], most: int) -> dict[Any, int] | None:
+def _added(counts: dict[Any, Any], values: list[Any], more: list[Any], most: int) -> dict[Any, Any] | None:
     """Add counts; None where there are more different values than ``most``."""
     for value, count in zip(values, more, strict=True):
         counts[value] = counts.get(value, 0) + count

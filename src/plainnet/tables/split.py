@@ -86,7 +86,7 @@ def _by_group(groups: npt.NDArray[Any], share: float, seed: int) -> tuple[Rows, 
     _, codes = np.unique(groups, return_inverse=True)
     n_groups = int(codes.max()) + 1
     if n_groups < 2:
-        raise TableError("the rows are all of one group and cannot be split by it.")
+        raise TableError("the rows are all of one group and cannot be split by it: name another column, or none.")
     n_held_out = min(max(round(share * n_groups), 1), n_groups - 1)
     splitter = GroupShuffleSplit(n_splits=1, test_size=n_held_out, random_state=seed)
     kept, held_out = next(splitter.split(codes, groups=codes))
@@ -102,5 +102,5 @@ def _by_time(time: npt.NDArray[Any], share: float) -> tuple[Rows, Rows]:
         first = 1
     held_out = codes >= first
     if not held_out.any():
-        raise TableError("the rows are all of one time and cannot be split by it.")
+        raise TableError("the rows are all of one time and cannot be split by it: name another column, or none.")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -40,9 +40,11 @@ def take_target(source: Any, target: str) -> tuple[pl.DataFrame, npt.NDArray[Any
     table = read_table(source)
     known = table.filter(rows_with_target(table, target))
     if table.width == 1:
-        raise TableError(f"the table has only the target column {target!r}, and no other column to predict it from.")
+        raise TableError(
+            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
+        )
     if known.height == 0:
-        raise TableError(f"no row has a value in the target column {target!r}.")
+        raise TableError(f"no row has a value in the target column {target!r}: name another, or fill it.")
     return known.drop(target), target_array(known[target]), table.height - known.height
 
 
@@ -69,7 +71,7 @@ def target_array(series: pl.Series) -> npt.NDArray[Any]:
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return series.to_numpy()
     raise TableError(
-        f"the target column {series.name!r} is {series.dtype}; it has to be text, numbers, or true and false."
+        f"the target column {series.name!r} is {series.dtype}; it has to be text, numbers, or true and false: convert it, or name another."
     )
 
 

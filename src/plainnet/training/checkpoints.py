@@ -199,7 +199,7 @@ def read_checkpoint(folder: str | Path) -> _Found:
             warnings.warn(f"{problem}; the one before is taken", DataWarning, stacklevel=2)
         return found
     raise RunError(
-        f"there is no checkpoint to go on from in {str(folder)!r}: {'; '.join(problems) or 'it holds none'}."
+        f"there is no checkpoint to go on from in {str(folder)!r}: {'; '.join(problems) or 'it holds none'}. Train anew."
     )
 
 

@@ -81,10 +81,13 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, schedule
     """
     own = {id(parameter) for parameter in model.parameters()}
     if not own:
-        raise TrainingError("the network has no parameters: there is nothing to train.")
+        raise TrainingError(
+            "the network has no parameters: there is nothing to train. Give it a layer such as nn.Linear(n_inputs, 1)."
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(
-            "every parameter of the network is frozen (requires_grad=False): there is nothing to train."
+            "every parameter of the network is frozen (requires_grad=False): there is nothing to train. Set it on "
+            "those of one layer at least."
         )
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not held & own:
@@ -125,7 +128,7 @@ def check_first_batch(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, batch_
         TrainingError: they do not; the message says what to do.
     """
     if len(x) == 0:
-        raise TrainingError("x has no rows: there is nothing to train on.")
+        raise TrainingError("x has no rows: there is nothing to train on. Pass one at least.")
     check_finite("x", x)
     if not is_own(loss):  # a loss of the user's own may mask missing targets
         check_finite("y", y)
@@ -134,7 +137,8 @@ def check_first_batch(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, batch_
     check_prediction(prediction, rows)
     if not prediction.requires_grad:
         raise TrainingError(
-            "the network's output does not depend on its trainable parameters: no gradient can reach them."
+            "the network's output does not depend on its trainable parameters: no gradient can reach them. Take "
+            "detach(), .item() and torch.no_grad() out of its forward."
         )
     if setting_of(loss, "reduction", "mean") == "none":
         raise TrainingError(

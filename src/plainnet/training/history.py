@@ -129,7 +129,9 @@ class History:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"the history {str(path)!r} cannot be read: {error}.") from error
+            raise RunError(
+                f"the history {str(path)!r} cannot be read: {error}. Name the file that History.save, or a run, wrote."
+            ) from error
         try:
             if path.suffix == ".json":
                 content: dict[str, Any] = json.loads(text)
@@ -140,7 +142,9 @@ class History:
             epochs = Epochs(_epoch(row) for row in csv.DictReader(io.StringIO(text)))
             return cls(engine="", engine_reason="", epochs=epochs)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{str(path)!r} is no history that plainnet saved: {error!r}.") from error
+            raise RunError(
+                f"{str(path)!r} is no history that plainnet saved: {error!r}. Pass a file that History.save or a run wrote."
+            ) from error
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the loss curve.

@@ -23,6 +23,7 @@ from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, S
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
+from plainnet.training.elsewhere import elsewhere
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
@@ -48,10 +49,15 @@ class Trial:
         options: keyword arguments of ``train`` that this trial has of its own: ``seed``, ``batch_size``, ``scheduler``, …, and
             ``x`` and ``y``; and ``dropout_seed``, of the fused engine's dropout masks, which otherwise comes from torch's generator.
 
+    Attributes:
+        is_checked: a training on other rows, like these in all but their number, has shown that all its parts fit together.
+
     >>> model = nn.Linear(2, 1)
     >>> Trial(model, torch.optim.SGD(model.parameters(), lr=0.1), seed=3)
     Trial(Linear(in_features=2, out_features=1, bias=True), SGD, seed=3)
     """
+
+    is_checked = False
 
     def __init__(
         self,
@@ -127,6 +133,11 @@ def train_many(
     check_number("time_limit", time_limit, above=0)
     trials = list(trials)
     _check_trials(trials, options)
+    if (trainer := elsewhere.get()) is not None:
+        shared = {"progress": progress, "on_epochs": on_epochs, "checkpoints": checkpoints}
+        histories = trainer(trials, x, y, engine=engine, time_limit=time_limit, **shared, **options)
+        _warn_of_failures(histories)
+        return histories
     histories = [History("", "") for _ in trials]
     stop = _Stop(time_limit)
     with (
@@ -156,7 +167,7 @@ def train_many(
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
-            with contextlib.closing(_as_completed([pool.submit(train, i) for i in fused], checkpoints)) as ended:
+            with contextlib.closing(_as_completed(pool, train, fused, checkpoints)) as ended:
                 for future in ended:
                     future.result()
                     done()
@@ -227,6 +238,7 @@ def _job(
             device="cpu",
             epoch_by_epoch=False,
             is_watched=is_watched,
+            is_checked=trial.is_checked,
             **merged,
         )
     )
@@ -353,15 +365,15 @@ def _check_fused(engines: list[Engine]) -> None:
 
 
 def _as_completed(
-    futures: list[Future[None]], checkpoints: Checkpoints | None = None
+    pool: ThreadPoolExecutor, train: Callable[[int], None], numbers: list[int], checkpoints: Checkpoints | None
 ) -> Generator[Future[None], None, None]:
-    """Yield futures as they end, looking for Ctrl-C between, and for checkpoints that are due.
+    """Train in threads, yielding futures as they end; between, look for Ctrl-C, and for checkpoints that are due.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came.
     """
-    left = set(futures)
     with noted_ctrl_c() as came:
+        left = {pool.submit(train, i) for i in numbers}
         while left:
             if came.is_set():
                 raise KeyboardInterrupt

@@ -51,11 +51,13 @@ def prepared(
     seed: int = 0,
     epoch_by_epoch: bool = True,
     is_watched: bool = False,
+    is_checked: bool = False,
     dropout_seed: int | None = None,
 ) -> Iterator[Job]:
     """Check a training and make it a Job; the network is on the job's device inside the block.
 
-    The arguments are those of ``plainnet.train``.
+    The arguments are those of ``plainnet.train``, and ``is_checked``: the same training has been checked on other rows that are like these
+    in all but their number.
 
     Raises:
         TrainingError: network, data, loss and optimizer do not fit together.
@@ -75,7 +77,8 @@ def prepared(
 
     with on_device(model, optimizer, choose_device(device, model, x)) as target_device:
         x, y = x.to(target_device), y.to(target_device)
-        check_first_batch(model, x, y, loss, size)
+        if not is_checked:
+            check_first_batch(model, x, y, loss, size)
         check_last_batch(model, x, size, drop_last=drop_last)
         weight, held_out = _move(weight, target_device), _move(held_out, target_device)
         if held_out is not None:
@@ -84,7 +87,8 @@ def prepared(
                     f"validation rows have the shapes {tuple(held_out[0].shape)} and {tuple(held_out[1].shape)}, training "
                     f"rows {tuple(x.shape)} and {tuple(y.shape)}: all but the first number have to agree."
                 )
-            check_validation(model, held_out[0], held_out[1], loss)
+            if not is_checked:
+                check_validation(model, held_out[0], held_out[1], loss)
         yield Job(
             model=model,
             x=x,
@@ -146,7 +150,9 @@ def _row_weights(sample_weight: Any, n_rows: int, *, scaled: bool) -> Tensor:
             f"sample_weight has shape {tuple(weight.shape)}, and x has {n_rows} rows: pass shape ({n_rows},)."
         )
     if not bool((weight >= 0).all()) or not bool(weight.isfinite().all()) or float(weight.sum()) <= 0:
-        raise TrainingError("sample_weight holds a negative, NaN or infinite weight, or only zeros.")
+        raise TrainingError(
+            "sample_weight holds a negative, NaN or infinite weight, or only zeros: weights are numbers from 0, one at least above."
+        )
     return (weight / weight.mean() if scaled else weight).float()
 
 
@@ -161,7 +167,9 @@ def _hold_out(
     if isinstance(validation, tuple | list) and len(validation) in (2, 3):
         valid_x, valid_y = _tensor("the validation x", validation[0]), _tensor("the validation y", validation[1])
         if len(valid_x) != len(valid_y) or len(valid_x) == 0:
-            raise TrainingError(f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}.")
+            raise TrainingError(
+                f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}: each row of x needs its target."
+            )
         valid_weight = (
             torch.ones(len(valid_x))
             if len(validation) == 2
@@ -171,7 +179,9 @@ def _hold_out(
     if isinstance(validation, Real) and 0 < float(validation) < 1:
         n_held_out = max(1, round(float(validation) * len(x)))
         if n_held_out >= len(x):
-            raise TrainingError(f"validation={validation} of {len(x)} rows leaves none to train on.")
+            raise TrainingError(
+                f"validation={validation} of {len(x)} rows leaves none to train on: pass a smaller share."
+            )
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         kept, held = order[n_held_out:].sort().values, order[:n_held_out].sort().values
         parts = [

@@ -1,0 +1,286 @@
+"""One process of a training that several share: a Ray actor with its own rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from plainnet.engines.engines import Engine
+from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
+from plainnet.engines.plan import make_plan
+from plainnet.engines.shared import Share, run_eager, run_fused
+from plainnet.errors import LossDivergedError
+from plainnet.training.history import History
+from plainnet.training.training import each_alone, record
+
+__all__ = ["Dealt", "Ended", "News", "Rows", "Task", "Worker"]
+
+#: Rows of a worker, as NumPy arrays: x, y, weights or None, and the same of its validation rows or None.
+Rows = tuple[Any, Any, Any, tuple[Any, Any, Any] | None]
+#: Seconds after which a process that has not answered counts as lost.
+LOST_SECONDS = 300
+#: Between the dropout seeds of two workers: an odd number whose multiples differ in all bits.
+STRIDE = 0x9E3779B97F4A7C15
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all workers are told.
+
+    Attributes:
+        job: the training, without rows.
+        n_rows, n_valid: of all workers.
+        engine: 'fused' or 'eager', and why.
+        reason: as above.
+        device: 'cpu' or 'cuda'.
+        dropout_seed: of the first worker.
+        every: seconds between two states that are kept.
+        hooks: of the optimizer, after each step: its copy has none.
+        targets: makes of a worker's targets what this network learns; None: it learns them as they are.
+        weight_scale: what the rows' weights are multiplied by.
+    """
+
+    job: Job
+    n_rows: int
+    n_valid: int
+    engine: str
+    reason: str
+    device: str
+    dropout_seed: int
+    every: float
+    hooks: tuple[Any, ...] = ()
+    targets: Callable[[Tensor], Tensor] | None = None
+    weight_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What a worker has of an encoded table: how many training rows, its held ones, the sum of the weights, and a few rows."""
+
+    n_rows: int
+    held: tuple[Any, Any, Any]
+    weight: float | None
+    sample: tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """What the first worker has to tell: the epochs since it was last asked, and its newest state, with the epochs up to it."""
+
+    epochs: Epochs
+    kept: tuple[int, State] | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training ended in a worker.
+
+    Attributes:
+        is_lost: another worker was lost, and this one can go on.
+        history: of the epochs since the last beginning.
+        diverged: what a LossDivergedError said; '' where there was none.
+        states: of the network, the optimizer and the scheduler; empty but for the first worker.
+    """
+
+    is_lost: bool = False
+    history: History | None = None
+    diverged: str = ""
+    states: tuple[Any, ...] = ()
+
+
+class Worker:
+    """Holds rows, and trains on them together with others. Ray runs its methods side by side, on threads."""
+
+    def __init__(self, rank: int, n_workers: int) -> None:
+        self.rank, self.n_workers = rank, n_workers
+        self._listener: socket.socket | None = None
+        self._rows: Rows | None = None
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._epochs = Epochs()
+        self._kept: tuple[int, State] | None = None
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+
+    def take(self, rows: Rows) -> None:
+        """Keep rows, copied out of Ray's store."""
+
+        def own(array: Any) -> Any:
+            return None if array is None else np.array(array)
+
+        x, y, weight, held = rows
+        self._rows = own(x), own(y), own(weight), None if held is None else (own(held[0]), own(held[1]), own(held[2]))
+
+    def take_encoded(self, weigh: Callable[[Any], Any], *parts: Mapping[str, Any]) -> Dealt:
+        """Keep the rows of an encoded table; those of them that find the best epoch are marked as held.
+
+        Args:
+            weigh: from encoded targets to the weights of their rows; None: all 1.
+            parts: arrays by name: x, y and held.
+        """
+        x, y, held = (np.concatenate([part[name] for part in parts]) for name in ("x", "y", "held"))
+        kept = ~held
+        weight, held_weight = weigh(y[kept]), weigh(y[held])
+        own = None if weight is None else weight.astype(np.float32)
+        of_held = None if held_weight is None else held_weight.astype(np.float32)
+        self._rows = x[kept], y[kept], own, (x[held], y[held], of_held)
+        return Dealt(
+            int(kept.sum()),
+            (x[held], y[held], held_weight),
+            None if weight is None else float(weight.sum()),
+            (x[:8], y[:8]),
+        )
+
+    def listen(self) -> tuple[str, int]:
+        """Open the door where the workers meet, on the address by which Ray knows this machine; return it."""
+        import ray
+
+        host = ray.util.get_node_ip_address()
+        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return host, self._listener.getsockname()[1]
+
+    def news(self) -> News:
+        """Return what there is to tell."""
+        with self._lock:
+            told, self._epochs = self._epochs, Epochs()
+            kept, self._kept = self._kept, None
+        return News(told, kept)
+
+    def stop(self) -> None:
+        """Have all workers end the training at the next step."""
+        self._stop.set()
+
+    def train(self, task: Task, first: int, meeting: tuple[str, int], begin: State | None) -> Ended:
+        """Train with the others, from the beginning or from a state, to the end.
+
+        Args:
+            task: what all are told.
+            first: number of this worker's first row.
+            meeting: what ``listen`` of the first worker returned.
+            begin: the state to go on from.
+        """
+        self._stop.clear()
+        self._epochs, self._kept = Epochs(), None
+        device = torch.device(task.device)
+        with self._together(meeting, device) as add:
+            job = self._job(task, device)
+            share = Share(first, task.n_rows, task.n_valid, add, self._stop.is_set)
+            try:
+                return self._train(task, job, share, begin)
+            except LossDivergedError as error:
+                return Ended(history=error.history, diverged=str(error), states=self._states(job))
+            except (RuntimeError, distributed.DistError) as error:
+                if isinstance(error, distributed.DistError) or _is_of_others(error):
+                    return Ended(is_lost=True)
+                raise
+
+    def _train(self, task: Task, job: Job, share: Share, begin: State | None) -> Ended:
+        standing, copied = Standing(begin), perf_counter()
+
+        def note(epoch: Epoch) -> None:
+            nonlocal copied
+            if self.rank != 0:
+                return
+            state = None
+            if perf_counter() - copied >= task.every:
+                state, copied = standing.now(), perf_counter()
+            with self._lock:
+                self._epochs.append(epoch)
+                if state is not None:
+                    self._kept = (epoch.index + 1, state)
+
+        torch.manual_seed((task.dropout_seed + self.rank * STRIDE) % 2**62)
+        if task.engine == "fused":
+            plan = make_plan(job, (task.dropout_seed + self.rank * STRIDE) % 2**62)
+            chunks: Callable[..., Iterator[Epochs]] = lambda job: run_fused(job, plan, share, standing)  # noqa: E731
+        else:
+            chunks = lambda job: each_alone(run_eager(job, share))  # noqa: E731
+        history = record(
+            job, Engine(task.engine, task.reason, partial(run_eager, share=share), "", chunks), on_epoch=note
+        )
+        if history.stopped_by == "patience" and begin is not None and not len(history):
+            history.stopped_by = ""
+        return Ended(history=history, states=self._states(job))
+
+    def _job(self, task: Task, device: torch.device) -> Job:
+        """Return the training with the rows of this worker, all on the device."""
+        assert self._rows is not None  # noqa: S101 - they are taken first
+        x, y, weight, held = self._rows
+
+        def tensor(array: Any) -> Any:
+            return None if array is None else torch.from_numpy(array).to(device)
+
+        if weight is not None and task.weight_scale != 1.0:
+            weight = weight * np.float32(task.weight_scale)
+        if task.n_valid == 0:
+            held = None
+        learnt = task.targets or (lambda targets: targets)
+        job = task.job
+        job.model.to(device)
+        for hook in task.hooks:
+            job.optimizer.register_step_post_hook(hook)
+        return replace(
+            job, x=tensor(x), y=learnt(tensor(y)), weight=tensor(weight), loss=_moved(job.loss, device),
+            validation=None if held is None else (tensor(held[0]), learnt(tensor(held[1])), tensor(held[2])),
+        )  # fmt: skip
+
+    def _states(self, job: Job) -> tuple[Any, ...]:
+        if self.rank != 0:
+            return ()
+        job.model.cpu()
+        scheduler = job.scheduler.state_dict() if hasattr(job.scheduler, "state_dict") else None
+        return job.model.state_dict(), job.optimizer.state_dict(), scheduler
+
+    @contextlib.contextmanager
+    def _together(self, meeting: tuple[str, int], device: torch.device) -> Iterator[Callable[[Tensor], None]]:
+        """Meet the other workers; yield what adds up their tensors."""
+        if self.n_workers == 1:
+            if self._listener is not None:
+                self._listener.close()
+            yield lambda _: None
+            return
+        host, port = meeting
+        patience = timedelta(seconds=LOST_SECONDS)
+        own: dict[str, Any] = {}
+        if self.rank == 0:
+            assert self._listener is not None  # noqa: S101 - the first worker listens first
+            own["master_listen_fd"] = (
+                self._listener.detach()
+            )  # of its own, torch's store would listen on all interfaces
+        if host.startswith("127."):
+            os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        store = distributed.TCPStore(  # type: ignore[attr-defined]
+            host, port, self.n_workers, self.rank == 0, timeout=patience, wait_for_workers=False, **own
+        )
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(
+            backend, store=store, rank=self.rank, world_size=self.n_workers, timeout=patience
+        )
+        try:
+            yield distributed.all_reduce
+        finally:
+            with contextlib.suppress(RuntimeError):
+                distributed.destroy_process_group()
+
+
+def _moved(loss: Any, device: torch.device) -> Any:
+    return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
+def _is_of_others(error: RuntimeError) -> bool:
+    """Whether an error says that another worker is gone: gloo has no class for it."""
+    text = str(error).lower()
+    return any(
+        word in text for word in ("connection", "gloo", "peer", "timed out", "timeout", "nccl", "broken pipe", "socket")
+    )
