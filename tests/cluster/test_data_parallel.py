@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import plainnet
-from plainnet.errors import LossDivergedError, SettingError, TrainingError
+from plainnet.errors import LossDivergedError, RunError, SettingError, TrainingError
 from plainnet.settings import EarlyStopping
 from tests.cluster.conftest import kill_one, processes
 
@@ -130,6 +130,29 @@ def test_a_loss_that_diverges_is_told_with_the_last_good_weights(ray_cluster, ro
         )
     assert caught.value.history.stopped_by == "divergence"
     assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_what_fails_in_a_worker_alone_is_told_in_one_sentence(ray_cluster, rows) -> None:
+    here = os.getpid()
+
+    class Loss(nn.MSELoss):
+        def forward(self, prediction, target):
+            if os.getpid() != here:
+                raise ValueError("only there")
+            return super().forward(prediction, target)
+
+    model = network()
+    message = "a worker of the cluster cannot train: ValueError: only there. Every node needs the same plainnet, torch and Python"
+    with pytest.raises(RunError, match=message):
+        plainnet.cluster.train(
+            model,
+            *rows,
+            loss=Loss(),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            epochs=3,
+            workers=1,
+            progress=False,
+        )
 
 
 def test_mistakes_are_told_before_a_worker_begins(ray_cluster, rows) -> None:

@@ -1,10 +1,14 @@
 """A table that is read piece by piece, on a cluster: encoded by Ray Data, each network trained by all workers."""
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
 
 import plainnet
+from plainnet.cluster.pieces import encode_piece
+from plainnet.cluster.scans import _encoded
 from plainnet.runs.train_run import train_run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
@@ -41,3 +45,13 @@ def test_a_scan_is_encoded_by_tasks_and_trained_by_all_workers(ray_cluster, tmp_
         np.testing.assert_allclose(a.score, b.score, rtol=1e-3)
         for name, weights in a.tensors().items():
             np.testing.assert_allclose(weights, b.tensors()[name], atol=2e-3)
+
+
+def test_a_piece_that_cannot_be_read_is_told(ray_cluster, tmp_path) -> None:
+    pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 2.0]}).write_parquet(tmp_path / "rows.parquet")
+    scan = plainnet.scan_table(tmp_path / "rows.parquet")
+    (tmp_path / "rows.parquet").unlink()
+    with pytest.raises(
+        plainnet.TableError, match=r"a worker cannot read the table: .*rows\.parquet is not a parquet file, or it is"
+    ):
+        _encoded(scan, partial(encode_piece, scan, "y", None, None, 0, 0.0))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -112,7 +113,9 @@ def _encoded(scan: Scan, encode: Callable[[Mapping[str, Any]], dict[str, Any]]) 
             warnings.simplefilter("ignore")
             return places.map_batches(encode, batch_size=1, batch_format="numpy").materialize()
     except ray.exceptions.RayTaskError as error:
-        raise TableError(f"a worker cannot read the table: {error.cause}") from error
+        # Ray wraps what a task raised in an error of its own, of which the text alone has the first one.
+        told = re.findall(r"TableError: (.+)", str(error)) or [str(error.cause).partition("\n")[0]]
+        raise TableError(f"a worker cannot read the table: {told[0]}") from error
 
 
 def _deal(crew: Crew, table: Any, weigh: Weigh) -> None:
