@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from plainnet.cluster.data_parallel import Crew, crew_of, engine_of_workers, train_together
@@ -26,6 +25,7 @@ from plainnet.engines.shared import check_shared
 from plainnet.errors import LossDivergedError, TableError, TrainingError
 from plainnet.packs.jobs import CUTS, Pack, bounded
 from plainnet.packs.members import Member, PackData, Recipe
+from plainnet.packs.streamed import Weigh
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
 from plainnet.tables.scan import Scan
@@ -41,7 +41,6 @@ __all__ = ["train_scan"]
 
 #: Seconds between two states from which a training goes on where a worker is lost.
 STATE_SECONDS = 10.0
-Weigh = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64] | None]
 
 
 def train_scan(
@@ -65,7 +64,7 @@ def train_scan(
         settings: batch size, epochs, patience.
         seed: of the held-out rows and the networks.
         share: of the rows that is held out, to find the best epochs and the vote.
-        weigh: from encoded targets to the weights of their rows; None: all 1.
+        weigh: weighs rows; None: all 1.
         on_epochs: as for ``train_many``; the networks it is shown have their first weights, until they are trained.
 
     Raises:
