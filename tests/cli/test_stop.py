@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from plainnet.cli.cli import main
+from plainnet.training import training
 from tests.helpers import people
 
 OPTIONS = (
@@ -79,6 +80,15 @@ def test_a_stopped_training_keeps_the_best_so_far_and_says_how_to_go_on(run_cli,
     assert Path("run.checkpoint").is_dir()
     found, err = run_cli("train", "--resume", "run", "--target", "rich")
     assert (found, "--resume takes everything from the checkpoint: leave out --target" in err) == (1, True)
+
+
+@pytest.mark.parametrize(("number", "code", "name"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+def test_a_stopped_tutorial_says_what_stopped_it(run_cli, monkeypatch, number, code, name) -> None:
+    train = training.train
+    stopped = {"on_epoch": lambda _: signal.raise_signal(number)}
+    monkeypatch.setattr(training, "train", lambda *data, **settings: train(*data, **settings, **stopped))
+    found, err = run_cli("tutorial")
+    assert (found, f"Stopped by {name}; the network keeps" in err) == (code, True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -45,3 +45,14 @@ def test_columns_to_group_by_that_cannot_be() -> None:
         rows_by(pl.DataFrame({"town": ["a"]}), "twon")
     with pytest.raises(TableError, match="nothing to group by"):
         rows_by(pl.DataFrame({"c": [[1], [2]]}), "c")
+
+
+def test_numbers_that_begin_alike_are_groups_of_their_own() -> None:
+    few = pl.DataFrame({"x": [1234567.0, 1234568.0, 1234567.0, 0.5]})
+    assert {name: rows.tolist() for name, rows in rows_by(few, "x").items()} == {
+        "0.5": [3],
+        "1234567.0": [0, 2],
+        "1234568.0": [1],
+    }
+    many = pl.DataFrame({"x": 1e9 + np.arange(40.0)})
+    assert [len(rows) for rows in rows_by(many, "x").values()] == [10, 10, 10, 10]

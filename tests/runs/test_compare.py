@@ -135,5 +135,5 @@ def test_runs_of_older_versions_are_read(folder, tmp_path) -> None:
     assert compare_runs([old, read_run(folder / "a")]).reasons == []
     facts["scores"]["test"][0]["low"] = "small"
     (tmp_path / "old" / "run.json").write_text(json.dumps(facts))
-    with pytest.raises(RunError, match="its scores: test: low is 'small'"):
+    with pytest.raises(RunError, match="scores: test: 0: low is 'small'"):
         read_run(tmp_path / "old")

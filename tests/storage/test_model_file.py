@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors import safe_open
+from safetensors.numpy import load, save
 
 import plainnet
 from plainnet.errors import ModelFileError
@@ -112,6 +113,20 @@ def put(*keys, value):
 )
 def test_a_header_that_does_not_fit_is_refused_with_its_place(change, match: str, tmp_path) -> None:
     refused(changed(tmp_path / "m.safetensors", change), match)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda weights: weights.astype(np.float64), "is damaged: its weights '.*' are F64, not float32"),
+        (lambda weights: np.full_like(weights, np.nan), "its weights are not finite float32 numbers"),
+    ],
+)
+def test_weights_that_are_none(change, match: str, tmp_path) -> None:
+    tensors, metadata = load(GOOD.read_bytes()), safe_open(GOOD, "np").metadata()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save({name: change(tensor) for name, tensor in tensors.items()}, metadata))
+    refused(path, match)
 
 
 def test_files_with_mistakes_are_read_or_refused() -> None:

@@ -131,7 +131,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(files, tmp_path):
     next(pieces)
     os.utime(path, ns=(0, 0))
     with pytest.raises(TableError, match=r"t\.parquet has changed since it was first looked at"):
-        next(pieces)
+        list(pieces)  # the next one may have been read by then
     path.unlink()
     with pytest.raises(TableError, match=r"t\.parquet"):
         next(scan.pieces())

@@ -37,15 +37,11 @@ from plainnet.errors import PlainnetError, PlainnetWarning
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    name="plainnet",
-    help="Plain neural networks on tables: a CSV in, a trained network out.",
+    name="plainnet", help="Plain neural networks on tables: a CSV in, a trained network out.",
     epilog="Begin with: plainnet tutorial · plainnet train · plainnet train table.csv --target column",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-)
+)  # fmt: skip
 for verb in (
     train, tune, predict, evaluate, compare, explain, show, plot, report, export, serve, studio, runs, track, tutorial, doctor,
 ):  # fmt: skip

@@ -99,12 +99,8 @@ def _print_importance(importance: Importance, part: str) -> None:
     drawn = f" of {importance.rows_given:,}" if importance.rows < importance.rows_given else ""
     measured = f"on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each"
     typer.echo(f"{importance.metric} {importance.loss:.5g} {measured}\n")
-    print_table(
-        "",
-        ("column", "grows by", "95 % interval"),
-        [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns],
-        numbers=(1, 2),
-    )
+    rows = [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns]
+    print_table("", ("column", "grows by", "95 % interval"), rows, numbers=(1, 2))
 
 
 def _explain_row(
@@ -154,19 +150,12 @@ def _print_row(run: Run, found: RowExplanation, row: int, truth: Any) -> None:
     what = f"probability of {found.output}" if run.facts["task"] == "classes" else run.target
     said = "" if truth is None else f" (in the table: {truth})"
     typer.echo(f"Row {row}: {what} {found.prediction:.5g}{said}\n")
-    print_table(
-        "",
-        ("column", "holds", "adds", "± error"),
-        [
-            ("", f"mean of {found.background_rows} rows", f"{found.base:.5g}", ""),
-            *(
-                (each.column, "" if each.cell is None else str(each.cell), f"{each.value:+.4g}", f"{each.error:.2g}")
-                for each in found.contributions
-            ),
-            ("", "all together", f"{found.prediction:.5g}", ""),
-        ],
-        numbers=(2, 3),
-    )
+    rows = [("", f"mean of {found.background_rows} rows", f"{found.base:.5g}", "")]
+    for each in found.contributions:
+        cell = "" if each.cell is None else str(each.cell)
+        rows.append((each.column, cell, f"{each.value:+.4g}", f"{each.error:.2g}"))
+    rows.append(("", "all together", f"{found.prediction:.5g}", ""))
+    print_table("", ("column", "holds", "adds", "± error"), rows, numbers=(2, 3))
 
 
 def _draw(display: Any, path: Path) -> None:

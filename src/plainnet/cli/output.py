@@ -12,15 +12,8 @@ import typer
 from plainnet.errors import SettingError
 
 __all__ = [
-    "better",
-    "interval_text",
-    "print_json",
-    "print_note",
-    "print_scores",
-    "print_table",
-    "seconds_of",
-    "spread_text",
-]
+    "better", "interval_text", "print_json", "print_note", "print_scores", "print_table", "seconds_of", "spread_text",
+]  # fmt: skip
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -72,17 +65,10 @@ def print_scores(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print scores by part of the rows, the interval and the baseline beside each, and the spread over folds where there are any."""
     for part, of_part in scores.items():
         with_folds = any(score.get("mean") is not None for score in of_part)
-        rows = [
-            (
-                score["metric"],
-                f"{score['value']:.5g}",
-                interval_text(score),
-                *([spread_text(score)] if with_folds else []),
-                f"{score['baseline']:.5g}",
-                better(score),
-            )
-            for score in of_part
-        ]
+        rows = []
+        for score in of_part:
+            beside = [interval_text(score), *([spread_text(score)] if with_folds else [])]
+            rows.append((score["metric"], f"{score['value']:.5g}", *beside, f"{score['baseline']:.5g}", better(score)))
         headings = ("score", "network", "95 % interval", *(["folds"] if with_folds else []), "baseline", "better is")
         title = f"{part} ({of_part[0]['rows']:,} rows)"
         print_table(title, headings, rows, numbers=(1, 4 if with_folds else 3))

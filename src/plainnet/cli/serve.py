@@ -67,11 +67,6 @@ def serve(
     # What a warning would say of each request, /metrics says of all: unseen levels, missing cells.
     warnings.simplefilter("ignore", DataWarning)
     serve_models(
-        paths,
-        host=host,
-        port=port,
-        token=token,
-        also_hosts=allow_host or [],
-        limits=limits,
+        paths, host=host, port=port, token=token, also_hosts=allow_host or [], limits=limits,
         ready=lambda url: typer.echo(f"Serving {', '.join(paths)} at {url} (how: {url}/docs). Ctrl-C ends it."),
-    )
+    )  # fmt: skip

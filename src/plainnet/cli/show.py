@@ -27,14 +27,9 @@ def show(
     estimator = read_model_of(run)
     facts = read_run(run).facts if run.is_dir() else {}
     if as_json:
-        print_json(
-            {
-                **facts,
-                "members": [member.to_json() for member in estimator.members_],
-                "schema": estimator.schema_.to_json(),
-                "target_encoding": estimator.target_.to_json(),
-            }
-        )
+        schema, target = estimator.schema_.to_json(), estimator.target_.to_json()
+        facts = {**facts, "members": [member.to_json() for member in estimator.members_]}
+        print_json(facts | {"schema": schema, "target_encoding": target})
         return
     rows = [
         (column.name, column.kind, column.why, f"{column.missing:,}", describe_values(column))

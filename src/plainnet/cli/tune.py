@@ -100,19 +100,11 @@ def _tell(tuning: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     typer.echo(f"Cross-validated loss of the best, trial {tuning['best_trial']}: {best:.5g}{beaten}. Its settings:\n")
     print_table("", ("setting", "value"), [(name, _text(value)) for name, value in tuning["settings"].items()])
     typer.echo()
-    rows = [
-        (
-            f"{part} ({score['rows']:,} rows)",
-            score["metric"],
-            f"{score['value']:.5g}",
-            f"{untuned['value']:.5g}",
-            f"{score['baseline']:.5g}",
-            better(score),
-        )
-        for part, of_part in scores.items()
-        if part != "train"
-        for score, untuned in zip(of_part, tuning["default_scores"][part], strict=True)
-    ]
+    rows = []
+    for part, of_part in scores.items():
+        for score, untuned in zip(of_part, tuning["default_scores"][part], strict=True) if part != "train" else ():
+            values = (f"{value:.5g}" for value in (score["value"], untuned["value"], score["baseline"]))
+            rows.append((f"{part} ({score['rows']:,} rows)", score["metric"], *values, better(score)))
     print_table("", ("rows", "score", "tuned", "default", "baseline", "better is"), rows, numbers=(2, 3, 4))
 
 

@@ -36,6 +36,7 @@ from plainnet.training.schedules import warmup_cosine
 if TYPE_CHECKING:
     from plainnet.cluster.worker import Dealt
     from plainnet.estimators.estimators import NetEstimator
+    from plainnet.packs.streamed import Weigh
 
 __all__ = ["train_scan"]
 
@@ -64,7 +65,7 @@ def train_scan(
         settings: batch size, epochs, patience.
         seed: of the held-out rows and the networks.
         share: of the rows that is held out, to find the best epochs and the vote.
-        weigh: weighs rows; None: all 1.
+        weigh: how much each of some rows counts, as for ``train_streamed``.
         on_epochs: as for ``train_many``; the networks it is shown have their first weights, until they are trained.
 
     Raises:

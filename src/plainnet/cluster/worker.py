@@ -128,12 +128,12 @@ class Worker:
         """Keep the rows of an encoded table; those of them that find the best epoch are marked as held.
 
         Args:
-            weigh: from features, encoded targets and no weights to the weights of the rows; None: all 1.
+            weigh: how much each of some rows counts, as for ``train_streamed``.
             parts: arrays by name: x, y and held.
         """
         x, y, held = (np.concatenate([part[name] for part in parts]) for name in ("x", "y", "held"))
         kept = ~held
-        weight, held_weight = (weigh((x[each], y[each], None)) for each in (kept, held))
+        weight, held_weight = weigh((x[kept], y[kept], None)), weigh((x[held], y[held], None))
         own = None if weight is None else weight.astype(np.float32)
         of_held = None if held_weight is None else held_weight.astype(np.float32)
         self._rows = x[kept], y[kept], own, (x[held], y[held], of_held)

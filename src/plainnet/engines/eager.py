@@ -147,9 +147,8 @@ def validation_loss(job: Job) -> float | None:
         for start in range(0, len(x), EVALUATION_ROWS):
             part = slice(start, start + EVALUATION_ROWS)
             prediction = job.model(x[part])
-            losses.append(
-                job.loss(prediction, y[part]) if weight is None else job.loss(prediction, y[part], weight[part])
-            )
+            of_rows = () if weight is None else (weight[part],)
+            losses.append(job.loss(prediction, y[part], *of_rows))
             rows.append(len(prediction))
     return epoch_loss(job, torch.stack([loss.reshape(()) for loss in losses]).tolist(), rows)
 

@@ -100,13 +100,8 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"]
         if wanted == "auto" and kernels.waits(seconds, COMPILE_SECONDS):
             reason = f"the plain PyTorch loop, on {device}: sooner done than the fused engine is compiled, which is done once"
             return Engine("eager", reason, eager.run)
-    return Engine(
-        "fused",
-        "whole epochs in compiled code, on cpu",
-        partial(fused.run, plan=plan),
-        note,
-        partial(fused.run_chunks, plan=plan),
-    )
+    run, chunks = partial(fused.run, plan=plan), partial(fused.run_chunks, plan=plan)
+    return Engine("fused", "whole epochs in compiled code, on cpu", run, note, chunks)
 
 
 def _eager_seconds(job: Job) -> float:
@@ -121,7 +116,6 @@ def _is_sooner_in_torch(job: Job, plan: Plan) -> bool:
     """Whether PyTorch's threads beat the fused engine on a step, as measured for ``WIDE_BATCH_NORM`` and ``WIDE_LAYER_NORM``."""
     modules = [type(module) for module in job.model.modules()]
     size = len(plan.flat.values)
-    limits = [
-        limit for kind, limit in ((nn.BatchNorm1d, WIDE_BATCH_NORM), (nn.LayerNorm, WIDE_LAYER_NORM)) if kind in modules
-    ]
+    wide = ((nn.BatchNorm1d, WIDE_BATCH_NORM), (nn.LayerNorm, WIDE_LAYER_NORM))
+    limits = [limit for kind, limit in wide if kind in modules]
     return any(size >= least and size * min(job.batch_size, len(job.x)) >= work for least, work in limits)

@@ -134,13 +134,13 @@ class FlatOptimizer:
                     length = 1 if is_single else parameter.numel()
                     self._entries.append((parameter, str(name), slice(start, start + length), group))
             flags = (int(group["maximize"]), *map(int, spelling.options(group)))
+            has_bounds = any(id(parameter) in self._bounds for parameter in run.parameters)
             for start in range(0, count, longest or count):
                 size = min(longest or count, count - start)
                 places = [moment + start for moment in moments]
-                step = Operation(
-                    OPTIMIZERS[spelling.kernel], (run.group, first + start, size, run.steps, *flags, *places)
-                )
-                self.operations.append(self._bounded(step) if self._has_bounds(run) else step)
+                words = (run.group, first + start, size, run.steps, *flags, *places)
+                step = Operation(OPTIMIZERS[spelling.kernel], words)
+                self.operations.append(self._bounded(step) if has_bounds else step)
         self.read()
 
     def _write_bounds(self) -> None:
@@ -151,9 +151,6 @@ class FlatOptimizer:
                 first = self._flat.places[id(parameter)]
                 for row, own in zip(bounds, self._bounds[id(parameter)], strict=True):
                     row[first : first + parameter.numel()] = own.reshape(-1).numpy()
-
-    def _has_bounds(self, run: _Run) -> bool:
-        return any(id(parameter) in self._bounds for parameter in run.parameters)
 
     def _bounded(self, step: Operation) -> Operation:
         """Return the operation that steps, and then brings the parameters back between their bounds."""
@@ -185,9 +182,8 @@ class FlatOptimizer:
         self.operations = []
         for operation, _ in program.weights:
             number, group = group_of[operation.words[4]]
-            self.operations.append(
-                Operation(operation.kernel, (number, *operation.words[:8], STEP_OF_SGD, int(group["maximize"])))
-            )
+            words = (number, *operation.words[:8], STEP_OF_SGD, int(group["maximize"]))
+            self.operations.append(Operation(operation.kernel, words))
         return True
 
     def _runs(self) -> list[_Run]:
@@ -197,10 +193,8 @@ class FlatOptimizer:
             for parameter in group["params"]
             if id(parameter) in self._flat.trainable
         ]
-        return [
-            _Run(key[0], key[1], [row[3] for row in rows_of_key])
-            for key, rows_of_key in groupby(rows, key=lambda row: row[:3])
-        ]
+        runs = groupby(rows, key=lambda row: row[:3])
+        return [_Run(key[0], key[1], [row[3] for row in of_key]) for key, of_key in runs]
 
     def _begun(self, parameter: Tensor) -> tuple[int, float]:
         """How many steps this parameter has seen, and its product of momenta (NAdam's)."""
@@ -226,11 +220,8 @@ class FlatOptimizer:
             state = self._optimizer.state[parameter]
             content = torch.from_numpy(self.values[place])
             if not isinstance(state.get(name), Tensor):
-                state[name] = (
-                    torch.ones((), dtype=torch.float32)
-                    if name == "mu_product"
-                    else torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
-                )
+                like = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
+                state[name] = torch.ones((), dtype=torch.float32) if name == "mu_product" else like
             with torch.no_grad():
                 state[name].copy_(content.view(state[name].shape))
         if self._spelling.counts:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -70,15 +71,8 @@ class Forward:
     """
 
     def __init__(
-        self,
-        operations: list[Operation],
-        program: Program,
-        rows: int,
-        outputs: int,
-        values: npt.NDArray[Any],
-        *,
-        is_few: bool = False,
-    ) -> None:
+        self, operations: list[Operation], program: Program, rows: int, outputs: int, values: npt.NDArray[Any], *, is_few: bool = False
+    ) -> None:  # fmt: skip
         self.rows, self.outputs, self.values = rows, outputs, values
         self._n_bytes, self._dtype = program.size * values.itemsize, str(values.dtype)
         words, constants = table(operations, self._dtype)
@@ -103,11 +97,8 @@ class Forward:
         if len(x) <= self.rows:
             self._run(x, out, 0, len(x))
             return out
-        threads = min(
-            most_threads or os.cpu_count() or 1,
-            -(-len(x) * len(self.values) // THREAD_WORK),
-            -(-len(x) // self.rows),
-        )
+        paying = min(-(-len(x) * len(self.values) // THREAD_WORK), -(-len(x) // self.rows))
+        threads = min(most_threads or os.cpu_count() or 1, paying)
         size = ROWS
         if threads > 1 and len(x) < ROWS * threads:
             size = -(-len(x) // threads // self.rows) * self.rows
@@ -171,7 +162,7 @@ class FlatNetwork:
         shape, program = self.shape, Program(lead, {}, set(), evaluates=True)
         x = program.value(shape.n_in, needs_gradient=False)
         program.forward.append(Operation(data.gather_x, (x.place, shape.n_in)))
-        places = _places([tensor for _, tensor in shape.tensors])
+        places = list(accumulate((prod(tensor) for _, tensor in shape.tensors), initial=0))
         value: Value = x
         if shape.bins:
             plain = shape.n_in - len(shape.bins)
@@ -182,9 +173,3 @@ class FlatNetwork:
                 value = lay_activation(program, value, *CONSTANTS.get(shape.activation, (shape.activation, ())))
         program.forward.append(Operation(data.emit, (value.place, value.features)))
         return program, value.features
-
-
-def _places(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Return where tensors of these shapes begin in the flat array."""
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    return [sum(sizes[:number]) for number in range(len(sizes))]

@@ -172,9 +172,8 @@ class FusedTraining(LoadedPlan):
         left = job.epochs - int(self.words[k.EPOCH])
         if job.epoch_by_epoch or self.optimizer is None or not self.seconds_a_step:
             return 1
-        if (job.scheduler is not None and not hasattr(job.scheduler, "state_dict")) or isinstance(
-            job.scheduler, ReduceLROnPlateau
-        ):
+        cannot_go_back = job.scheduler is not None and not hasattr(job.scheduler, "state_dict")
+        if cannot_go_back or isinstance(job.scheduler, ReduceLROnPlateau):
             return 1
         fit = int(CALL_SECONDS / (self.seconds_a_step * n_batches))
         fit = min(fit, job.epochs // 100) if job.is_watched else fit
@@ -213,9 +212,7 @@ class FusedTraining(LoadedPlan):
         job.optimizer._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001 - a scheduler warns unless the optimizer stepped first
         by_step = job.scheduler_every == "step"
         before = copy.deepcopy(job.scheduler.state_dict()) if hasattr(job.scheduler, "state_dict") else None
-        groups = [
-            {key: value for key, value in group.items() if key != "params"} for group in job.optimizer.param_groups
-        ]
+        groups = [{key: own for key, own in group.items() if key != "params"} for group in job.optimizer.param_groups]
         rows, rates = [], []
         count = n_epochs * n_batches if by_step else n_epochs
         for i in range(count):
@@ -250,11 +247,9 @@ class FusedTraining(LoadedPlan):
     def _call(self, function: Callable[..., Any], first: int, stop: int = 0) -> int:
         arguments = (self.plan.dtype, self.words, self.reals)
         self.words[k.QUIT] = 0
-        help_out = (
-            [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
-            if self.helpers
-            else []
-        )
+        help_out = []
+        if self.helpers:
+            help_out = [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
         try:
             return kernels.run(function, *arguments, first, stop)
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,10 +41,10 @@ class Part:
         n_fetches: how many of them fetch.
         scale: the operation that finds the loss's scale, or None.
         program: where things lie.
+        outputs: of the network.
         rows: of a part.
         lead: numbers from one feature to the next.
         is_few: features of a row are neighbours.
-        outputs: of the network.
         piece: rows of a unit of work that threads share; 0: the step is one thread's.
         units: of the gradient of weights: (which of ``program.weights``, first output, outputs).
     """
@@ -52,12 +53,12 @@ class Part:
     n_fetches: int
     scale: Operation | None
     program: Program
-    rows: int
-    lead: int
-    is_few: bool
     outputs: int
-    piece: int
-    units: list[tuple[int, int, int]]
+    rows: int = 0
+    lead: int = 0
+    is_few: bool = False
+    piece: int = 0
+    units: Sequence[tuple[int, int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,8 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
     train = part_of(calls, flat, features, min(job.batch_size, len(job.x)), targets, dropout_seed=dropout_seed)
     valid = None
     if job.validation is not None:
-        valid = part_of(
-            steps_of(job.model, evaluates=True), flat, features, len(job.validation[0]), targets, only_measures=True
-        )
+        judged = steps_of(job.model, evaluates=True)
+        valid = part_of(judged, flat, features, len(job.validation[0]), targets, only_measures=True)
     return Plan(dtype, flat, train, valid, targets, spelling, bool(bounds))
 
 
@@ -179,27 +179,7 @@ def part_of(
         for size in [max(1, -(-UNIT_WORK // (operation.words[2] * part * 4))) * 4]
         for first in range(0, outputs, size)
     ]
-    return Part(
-        laid.operations,
-        laid.n_fetches,
-        laid.scale,
-        laid.program,
-        part,
-        lead,
-        is_few,
-        laid.outputs,
-        piece if shares else 0,
-        units,
-    )
-
-
-@dataclass(frozen=True)
-class _Laid:
-    operations: list[Operation]
-    n_fetches: int
-    scale: Operation | None
-    program: Program
-    outputs: int
+    return replace(laid, rows=part, lead=lead, is_few=is_few, piece=piece if shares else 0, units=units)
 
 
 def _lay(
@@ -211,7 +191,8 @@ def _lay(
     *,
     only_measures: bool,
     dropout_seed: int,
-) -> _Laid:
+) -> Part:
+    """Lay out the program; how large a part is, is not said yet."""
     trainable: Any = set() if only_measures or targets is None else flat.trainable
     program = Program(lead, flat.places, trainable, dropout_seed, evaluates=only_measures or targets is None)
     x = program.value(features, needs_gradient=False)
@@ -223,4 +204,4 @@ def _lay(
     else:
         more, scale = lay_loss(program, targets, prediction, only_measures=only_measures)
         fetches += more
-    return _Laid([*fetches, *program.operations()], len(fetches), scale, program, prediction.features)
+    return Part([*fetches, *program.operations()], len(fetches), scale, program, prediction.features)

@@ -49,9 +49,8 @@ def _add(program: Program, a: Value, b: Value) -> Value:
         raise NotFusible(f"a sum of {a.features} and {b.features} features is a broadcast")
     a, b = program.read(a), program.read(b)
     out = program.value(a.features, needs_gradient=a.gradient >= 0 or b.gradient >= 0)
-    copies = [
-        Operation(kernels.copy, (out.gradient, part.gradient, a.features)) for part in (a, b) if part.gradient >= 0
-    ]
+    to = (part.gradient for part in (a, b) if part.gradient >= 0)
+    copies = [Operation(kernels.copy, (out.gradient, each, a.features)) for each in to]
     program.layer(Operation(kernels.add_forward, (a.place, b.place, out.place, a.features)), *copies)
     return out
 
@@ -68,9 +67,8 @@ def _flatten(program: Program, x: Value, module: nn.Flatten) -> Value:  # noqa: 
 
 def _encoding(program: Program, x: Value, module: PiecewiseLinearEncoding) -> Value:  # noqa: ARG001 - as above
     if x.features != module.plain + len(module.bins):
-        raise NotFusible(
-            f"PiecewiseLinearEncoding of {module.plain} + {len(module.bins)} features reads {x.features} features"
-        )
+        what = f"{module.plain} + {len(module.bins)} features"
+        raise NotFusible(f"PiecewiseLinearEncoding of {what} reads {x.features} features")
     if not module.bins:
         return x
     if x.gradient >= 0:
@@ -82,9 +80,8 @@ def _linear(program: Program, x: Value, module: nn.Linear) -> Value:
     if x.features != module.in_features:
         raise NotFusible(f"nn.Linear({module.in_features}, …) reads {x.features} features")
     weight, bias = program.place(module.weight), program.place(module.bias)
-    return lay_linear(
-        program, x, module.out_features, weight, bias, needs_gradient=program.needs(module.weight, module.bias)
-    )
+    needs_gradient = program.needs(module.weight, module.bias)
+    return lay_linear(program, x, module.out_features, weight, bias, needs_gradient=needs_gradient)
 
 
 def _activation(name: str, constants: Callable[[Any], tuple[float, ...]] = lambda _: ()) -> Planner:
@@ -125,12 +122,11 @@ def _dropout(program: Program, x: Value, module: nn.Dropout | nn.AlphaDropout) -
         share = float(module.p)
         scale = ((1 - share) * (1 + share * kernels.ALPHA**2)) ** -0.5
         constants: tuple[float, ...] = (share, scale, scale * kernels.ALPHA * share)
-        kernel, last = kernels.alpha_dropout, ((0,), (1,))
+        kernel = kernels.alpha_dropout
     else:
-        constants = (module.p, 1 / (1 - module.p))
-        kernel, last = kernels.dropout, ((0,), (1,))
-    back = [Operation(kernel, (out.gradient, x.gradient, *common, *last[1]), constants)] if x.gradient >= 0 else []
-    program.layer(Operation(kernel, (x.place, out.place, *common, *last[0]), constants), *back)
+        constants, kernel = (module.p, 1 / (1 - module.p)), kernels.dropout
+    back = [Operation(kernel, (out.gradient, x.gradient, *common, 1), constants)] if x.gradient >= 0 else []
+    program.layer(Operation(kernel, (x.place, out.place, *common, 0), constants), *back)
     return out
 
 

@@ -110,10 +110,8 @@ def lay_loss(
     words: tuple[int, ...] = (prediction.place, prediction.features, gradient, y, weight)
     if type(module) in _VALUES:
         kernel, constants, own = _VALUES[type(module)](module)
-        place = -1
-        if own is not None:
-            place = program.constant(own.expand(prediction.features) if own.numel() == 1 else own)
-        program.forward.append(Operation(kernel, (*words, place), constants))
+        place = -1 if own is None else program.constant(own.reshape(-1).expand(prediction.features))
+        program.forward.append(Operation(kernels.VALUE_LOSSES[kernel], (*words, place), constants))
         return fetch, None
     if isinstance(module, QuantileLoss):
         program.forward.append(Operation(kernels.quantile, (*words, program.constant(module.quantiles))))
@@ -139,28 +137,14 @@ def _lay_class_loss(program: Program, targets: Targets, words: tuple[int, ...]) 
     return Operation(kernels.class_scale, words, (smoothing, total)) if targets.is_scaled_by_class else None
 
 
-def _value(
-    name: str, constants: tuple[float, ...] = (), own: Tensor | None = None
-) -> tuple[Any, tuple[float, ...], Tensor | None]:
-    return kernels.VALUE_LOSSES[name], constants, own
-
-
-def _smooth_l1(module: nn.SmoothL1Loss) -> tuple[Any, tuple[float, ...], Tensor | None]:
-    return _value("l1") if module.beta == 0 else _value("huber", (module.beta, 1 / module.beta))
-
-
-def _poisson(module: nn.PoissonNLLLoss) -> tuple[Any, tuple[float, ...], Tensor | None]:
-    return _value("poisson_log" if module.log_input else "poisson", (module.eps, float(module.full)))
-
-
-#: Losses of numbers: the kernel, its constants, a weight for each feature.
-_VALUES: dict[type[nn.Module], Callable[[Any], tuple[Any, tuple[float, ...], Tensor | None]]] = {
-    nn.MSELoss: lambda _: _value("mse"),
-    nn.L1Loss: lambda _: _value("l1"),
-    nn.SmoothL1Loss: _smooth_l1,
-    nn.HuberLoss: lambda m: _value("huber", (m.delta, 1.0)),
-    nn.BCELoss: lambda _: _value("bce"),
-    nn.BCEWithLogitsLoss: lambda m: _value("bce_logits", (), m.pos_weight),
-    nn.PoissonNLLLoss: _poisson,
+#: Losses of numbers: the kernel's name, its constants, a weight for each feature.
+_VALUES: dict[type[nn.Module], Callable[[Any], tuple[str, tuple[float, ...], Tensor | None]]] = {
+    nn.MSELoss: lambda _: ("mse", (), None),
+    nn.L1Loss: lambda _: ("l1", (), None),
+    nn.SmoothL1Loss: lambda m: ("huber", (m.beta, 1 / m.beta), None) if m.beta else ("l1", (), None),
+    nn.HuberLoss: lambda m: ("huber", (m.delta, 1.0), None),
+    nn.BCELoss: lambda _: ("bce", (), None),
+    nn.BCEWithLogitsLoss: lambda m: ("bce_logits", (), m.pos_weight),
+    nn.PoissonNLLLoss: lambda m: ("poisson_log" if m.log_input else "poisson", (m.eps, float(m.full)), None),
 }
 _CLASSES: tuple[type[nn.Module], ...] = (nn.CrossEntropyLoss, nn.NLLLoss)

@@ -43,43 +43,31 @@ def _decoupled(group: dict[str, Any]) -> bool:
 
 
 _ADAM = Spelling(
-    "adam",
-    _betas,
-    lambda g: (g["amsgrad"], _decoupled(g)),
+    "adam", _betas, lambda g: (g["amsgrad"], _decoupled(g)),
     lambda g: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if g["amsgrad"] else None),
-)
+)  # fmt: skip
 
 OPTIMIZERS: dict[type[optim.Optimizer], Spelling] = {
     optim.SGD: Spelling(
-        "sgd",
-        lambda g: (g["lr"], g["weight_decay"], g["momentum"], g["dampening"]),
-        lambda g: (g["nesterov"], False),
-        lambda _: ("momentum_buffer",),
-        counts=False,
+        "sgd", lambda g: (g["lr"], g["weight_decay"], g["momentum"], g["dampening"]), lambda g: (g["nesterov"], False),
+        lambda _: ("momentum_buffer",), counts=False,
     ),
     optim.Adam: _ADAM,
     optim.AdamW: Spelling(_ADAM.kernel, _betas, lambda g: (g["amsgrad"], True), _ADAM.moments),
     optim.NAdam: Spelling(
-        "nadam",
-        lambda g: (*_betas(g), g["momentum_decay"]),
-        lambda g: (False, _decoupled(g)),
+        "nadam", lambda g: (*_betas(g), g["momentum_decay"]), lambda g: (False, _decoupled(g)),
         lambda _: ("exp_avg", "exp_avg_sq", "mu_product"),
     ),
     optim.RAdam: Spelling("radam", _betas, lambda g: (False, _decoupled(g)), lambda _: ("exp_avg", "exp_avg_sq")),
     optim.RMSprop: Spelling(
-        "rmsprop",
-        lambda g: (g["lr"], g["weight_decay"], g["momentum"], g["alpha"], g["eps"]),
-        lambda g: (g["centered"], False),
+        "rmsprop", lambda g: (g["lr"], g["weight_decay"], g["momentum"], g["alpha"], g["eps"]), lambda g: (g["centered"], False),
         lambda g: ("square_avg", "momentum_buffer", "grad_avg" if g["centered"] else None),
     ),
     optim.Adagrad: Spelling(
-        "adagrad",
-        lambda g: (g["lr"], g["weight_decay"], 0.0, g["lr_decay"], g["eps"]),
-        lambda _: (False, False),
-        lambda _: ("sum",),
+        "adagrad", lambda g: (g["lr"], g["weight_decay"], 0.0, g["lr_decay"], g["eps"]), lambda _: (False, False), lambda _: ("sum",),
     ),
     optim.Adamax: Spelling("adamax", _betas, lambda _: (False, False), lambda _: ("exp_avg", "exp_inf")),
-}
+}  # fmt: skip
 
 
 def check_optimizer(optimizer: optim.Optimizer, parameters: set[int]) -> Spelling | None:

@@ -72,10 +72,8 @@ def _append(module: nn.Module, calls: list[Call]) -> None:
 
 
 def _refuse_hooks(module: nn.Module) -> None:
-    hooks = (
-        "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
-    )  # fmt: skip
-    if any(getattr(module, name, None) for name in hooks):
+    hooks = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks", "forward_hooks_with_kwargs")
+    if any(getattr(module, f"_{name}", None) for name in hooks):
         raise NotFusible(f"{type(module).__name__} has a hook, which wants to be called at every step")
     if "forward" in vars(module):
         raise NotFusible(f"the forward of {type(module).__name__} was replaced")
@@ -89,9 +87,8 @@ def _trace_forward(model: nn.Module, leaves: tuple[type[nn.Module], ...]) -> lis
 
     class Tracer(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            return type(m) in leaves or (
-                type(m) is not nn.Sequential and super().is_leaf_module(m, module_qualified_name)
-            )
+            is_own = type(m) is not nn.Sequential and super().is_leaf_module(m, module_qualified_name)
+            return type(m) in leaves or is_own
 
     name = type(model).__name__
     try:
@@ -149,9 +146,8 @@ def _step(node: Any, modules: dict[str, nn.Module], name: str) -> tuple[nn.Modul
 
 
 def _marks(model: nn.Module) -> tuple[Any, ...]:
-    attributes = [
-        (key, value) for module in model.modules() for key, value in vars(module).items() if not isinstance(value, dict)
-    ]
+    every = (item for module in model.modules() for item in vars(module).items())
+    attributes = [(key, value) for key, value in every if not isinstance(value, dict)]
     lists = [len(value) for _, value in attributes if isinstance(value, list | set)]
     numpys: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - what a forward may draw from
     return [*attributes, ("lists", lists)], torch.get_rng_state(), random.getstate(), numpys
@@ -159,11 +155,7 @@ def _marks(model: nn.Module) -> tuple[Any, ...]:
 
 def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     def equal(old: Any, new: Any) -> bool:
-        if old is new:
-            return True
-        return (
-            not isinstance(old, Tensor) and not isinstance(new, Tensor) and type(old) is type(new) and bool(old == new)
-        )
+        return old is new or (type(old) is type(new) and not isinstance(old, Tensor) and bool(old == new))
 
     return (
         len(a[0]) == len(b[0])

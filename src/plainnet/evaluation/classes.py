@@ -47,6 +47,9 @@ def class_measures(codes: Codes, n_classes: int, threshold: float | Array | None
     def balanced(p: Array) -> float:
         return float(metrics.recall_score(codes, p.argmax(axis=1), labels=present, average="macro"))
 
+    def aucs(p: Array, counts: Array) -> Array:  # of two classes exactly, of more the mean of each against the rest
+        return _on_curves(p[:, 1], codes, counts, _area_under) if is_binary else _mean_aucs(p, codes, counts)
+
     def recalls(p: Array, counts: Array) -> Array:
         with np.errstate(invalid="ignore"):
             own = sums_by(codes, n_classes, counts, hits(p)) / sums_by(codes, n_classes, counts)
@@ -63,7 +66,7 @@ def class_measures(codes: Codes, n_classes: int, threshold: float | Array | None
 
     found = []
     if is_whole:
-        found.append(Measure("AUC", auc, lambda p, counts: _aucs(p, codes, counts)))
+        found.append(Measure("AUC", auc, aucs))
     if is_whole and is_binary:
         found.append(Measure(
             "average precision", lambda p: float(metrics.average_precision_score(codes, p[:, 1])),
@@ -205,11 +208,6 @@ def _calibration_errors(confidence: Array, is_right: Array, counts: Array) -> Ar
     gaps = sums_by(_bins_of(confidence), BINS, counts, is_right - confidence)
     errors = np.abs(gaps).sum(axis=1) / len(confidence)
     return np.asarray(np.maximum(errors - errors.mean() + calibration_error(confidence, is_right), 0.0))
-
-
-def _aucs(p: Array, codes: Codes, counts: Array) -> Array:
-    """Resample the AUC: of two classes exactly, of more the mean of each against the rest."""
-    return _on_curves(p[:, 1], codes, counts, _area_under) if p.shape[1] == 2 else _mean_aucs(p, codes, counts)
 
 
 def _on_curves(p: Array, codes: Codes, counts: Array, under: Any) -> Array:

@@ -81,4 +81,5 @@ def _quarters(column: pl.Series) -> dict[str, Rows]:
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value as it is told; two different ones are told differently."""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -32,8 +32,12 @@ def number_measures(y: Array, *, are_counts: bool = False, unit: float = 1.0) ->
     Returns:
         Measures of (N, K) predictions: R² where each number varies, MAPE where none is 0, the Poisson deviance of counts.
     """
+
+    def rmses(p: Array, counts: Array) -> Array:
+        return np.asarray(np.sqrt(counts @ (y - p) ** 2 / len(y)).mean(axis=1))
+
     found = [
-        Measure("RMSE", _value(metrics.root_mean_squared_error, y), lambda p, counts: _rmses(y, p, counts), False, unit=unit),
+        Measure("RMSE", _value(metrics.root_mean_squared_error, y), rmses, False, unit=unit),
         Measure("MAE", _value(metrics.mean_absolute_error, y), mean_over_rows(lambda p: np.abs(y - p).mean(axis=1)), False, unit=unit),
     ]  # fmt: skip
     if len(y) > 1 and np.ptp(y, axis=0).all():
@@ -139,10 +143,6 @@ def _widths(reach: Array) -> Callable[[Array, Array], Array]:
     if np.ptp(reach) == 0:
         return lambda _, counts: np.full(len(counts), np.nan)
     return mean_over_rows(lambda _: 2 * reach)
-
-
-def _rmses(y: Array, p: Array, counts: Array) -> Array:
-    return np.asarray(np.sqrt(counts @ (y - p) ** 2 / len(y)).mean(axis=1))
 
 
 def _r2s(y: Array, p: Array, counts: Array) -> Array:

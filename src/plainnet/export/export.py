@@ -58,12 +58,8 @@ def export_model(
         raise RunError(
             f"{str(there[0])!r} is already there. Name another file (--out), or overwrite it (--overwrite, in Python overwrite=True)."
         )
-    if to == "onnx":
-        write_onnx(estimator, path)
-    elif to == "torch":
-        write_torch_script(estimator, path)
-    elif to == "python":
-        write_numpy_script(estimator, path)
-    else:
+    if to == "safetensors":
         estimator.save(path)
+    else:
+        {"onnx": write_onnx, "torch": write_torch_script, "python": write_numpy_script}[to](estimator, path)
     return [path, *(file for file in weights if file.exists())]

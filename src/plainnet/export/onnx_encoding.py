@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -217,6 +218,13 @@ def _date_parts(graph: Graph, schema: Schema, inputs: Mapping[str, str]) -> dict
     return parts
 
 
+def _looked_up(graph: Graph, column: Column, inputs: Mapping[str, str], out: str, values: dict[str, Any]) -> str:
+    """Add a table from a column's levels, and last the text of a missing cell, to values."""
+    keys = [*column.levels, missing_marker(column)]
+    attributes = {"keys_strings": keys, **values}
+    return graph.add("LabelEncoder", inputs[column.name], out=out, domain="ai.onnx.ml", attributes=attributes)
+
+
 def _add_flags(
     graph: Graph, schema: Schema, inputs: Mapping[str, str], starts: Mapping[str, int], features: _Features
 ) -> None:
@@ -224,20 +232,11 @@ def _add_flags(
     columns = [column for column in schema.used if column.kind == "flag"]
     if not columns:
         return
-    values = [
-        graph.add(
-            "LabelEncoder",
-            inputs[column.name],
-            out=f"{column.name}: flag",
-            domain="ai.onnx.ml",
-            attributes={
-                "keys_strings": [*column.levels, missing_marker(column)],
-                "values_floats": [*(2.0 * code - 1 for code in range(len(column.levels))), 0.0],
-                "default_float": 0.0,
-            },
-        )
-        for column in columns
-    ]
+    values = []
+    for column in columns:
+        codes = [*(2.0 * code - 1 for code in range(len(column.levels))), 0.0]
+        own = {"values_floats": codes, "default_float": 0.0}
+        values.append(_looked_up(graph, column, inputs, f"{column.name}: flag", own))
     table = graph.concat(values, "flags")
     features.add(table, [starts[column.name] for column in columns])
     told = [index for index, column in enumerate(columns) if column.missing]
@@ -260,17 +259,9 @@ def _add_categories(
         width, n_levels = width_of(column), len(column.levels)
         # A code of ``width`` is none of the features.
         if_missing = width - 1 if column.missing else width
-        code = graph.add(
-            "LabelEncoder",
-            inputs[column.name],
-            out=f"{column.name}: code",
-            domain="ai.onnx.ml",
-            attributes={
-                "keys_strings": [*column.levels, missing_marker(column)],
-                "values_int64s": [*range(n_levels), if_missing],
-                "default_int64": n_levels if column.other else if_missing,
-            },
-        )
+        codes, other = [*range(n_levels), if_missing], n_levels if column.other else if_missing
+        own = {"values_int64s": codes, "default_int64": other}
+        code = _looked_up(graph, column, inputs, f"{column.name}: code", own)
         levels = graph.constant(np.arange(width)[None], np.int64, f"{width} codes")
         hot.append(graph.add("Equal", code, levels, out=f"{column.name}: levels"))
         places += range(starts[column.name], starts[column.name] + width)

@@ -95,23 +95,13 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
     plain, positions = encode_columns(graph, schema, names)
     decode_vote(graph, vote(graph, estimator.members_, target, plain, positions), target, list(outputs))
     graph.prune(outputs)
+    taken_in = [_input(column, names[column.name]) for column in schema.used]
+    given = [helper.make_tensor_value_info(name, _code(dtype), ["N", *own]) for name, (dtype, own) in outputs.items()]
     model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "plainnet",
-            [_input(column, names[column.name]) for column in schema.used],
-            [
-                helper.make_tensor_value_info(name, _code(dtype), ["N", *shape])
-                for name, (dtype, shape) in outputs.items()
-            ],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="plainnet",
-        producer_version=plainnet.__version__,
-        doc_string=_description(estimator, list(outputs)),
-    )
+        helper.make_graph(graph.nodes, "plainnet", taken_in, given, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)], ir_version=IR_VERSION,
+        producer_name="plainnet", producer_version=plainnet.__version__, doc_string=_description(estimator, list(outputs)),
+    )  # fmt: skip
     metadata = _metadata(estimator, names, outputs)
     helper.set_model_props(model, {"plainnet": json.dumps(metadata, ensure_ascii=False, allow_nan=False)})
     onnx.checker.check_model(model, full_check=True)
@@ -130,10 +120,8 @@ def _outputs(target: Target, taken: set[str]) -> dict[str, tuple[type, list[int]
         is_one = isinstance(target, ClassTarget)
         label: tuple[type, list[int]] = (class_type(target), []) if is_one else (np.int64, [target.n_outputs])  # type: ignore[arg-type]
         probabilities = free_name("probabilities", taken)
-        return {
-            probabilities: (np.float32, [target.n_outputs]),
-            free_name("label" if is_one else "labels", taken): label,
-        }
+        said = free_name("label" if is_one else "labels", taken)
+        return {probabilities: (np.float32, [target.n_outputs]), said: label}
     is_flat = target.is_1d and not getattr(target, "quantiles", ())
     return {free_name("prediction", taken): (np.float64, [] if is_flat else [target.n_outputs])}
 
@@ -154,9 +142,8 @@ def _input(column: Column, name: str) -> onnx.ValueInfoProto:
         "category": f"text, such as {list(column.levels[:5])!r}; {missing_marker(column)!r}: missing",
         "date": f"microseconds since 1970-01-01 UTC; {MISSING_DATE}: missing",
     }[column.kind]
-    return helper.make_tensor_value_info(
-        name, _code(TYPES[column.kind][1]), ["N", 1], doc_string=f"{column.kind}: {what}"
-    )
+    said = f"{column.kind}: {what}"
+    return helper.make_tensor_value_info(name, _code(TYPES[column.kind][1]), ["N", 1], doc_string=said)
 
 
 def _description(estimator: NetClassifier | NetRegressor, outputs: list[str]) -> str:

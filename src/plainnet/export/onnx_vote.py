@@ -167,15 +167,12 @@ def decode_vote(graph: Graph, joint: str, target: Target, outputs: Sequence[str]
         graph.finish("Cast", is_there, out=outputs[1], attributes=INT64)
         return
     is_flat = target.is_1d and not getattr(target, "quantiles", ())
-    values = graph.add("Mul", joint, graph.constant(_unit(target), np.float64, "unit of the target"))
+    unit = target.scale if isinstance(target, NumberTarget) else target.mean
+    values = graph.add("Mul", joint, graph.constant(unit[None], np.float64, "unit of the target"))
     if isinstance(target, NumberTarget):
         values = graph.add("Add", values, graph.constant(target.mean[None], np.float64, "mean of the target"))
     shape = graph.constant([-1] if is_flat else [0, -1], np.int64, "shape of the prediction")
     graph.finish("Reshape", values, shape, out=outputs[0])
-
-
-def _unit(target: NumberTarget | CountTarget) -> npt.NDArray[np.float64]:
-    return (target.scale if isinstance(target, NumberTarget) else target.mean)[None]
 
 
 def class_type(target: ClassTarget) -> type:

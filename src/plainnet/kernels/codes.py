@@ -18,19 +18,14 @@ from numba.extending import intrinsic, register_jitable
 
 from plainnet.kernels.kernels import WIDE, number, numbers_at, shift
 from plainnet.kernels.linear import add_sums
-from plainnet.kernels.products import (
-    WORD,
-    call_tile,
-    lanes_in,
-    lanes_of,
-    transpose_block,
-)
+from plainnet.kernels.products import WORD, call_tile, lanes_in, lanes_of, transpose_block
 from plainnet.kernels.state import COLUMNS, FIXED, GOES_ON, LEAD, ROWS, SCRATCH
 
 __all__ = ["coded_linear", "coded_linear_weights"]
 
 #: Vectors of outputs that are summed in registers.
 VECTORS = 8 if WIDE else 4
+_WORD = types.int64
 
 
 def _look_up_tile(code: Any, arguments: Any, vectors: int, lanes: int) -> None:
@@ -92,39 +87,30 @@ def _sum_up_tile(code: Any, arguments: Any, vectors: int, lanes: int) -> None:
     builder.ret_void()
 
 
-def _tile(write: Callable[..., None], name: str, builder: Any, arguments: Any) -> None:
-    lanes = lanes_in(arguments[1].type.pointee)
-    call_tile(write, {j: (j, lanes) for j in range(1, VECTORS + 1)}, builder, arguments, name)
+def _codegen(write: Callable[..., None], name: str) -> Callable[..., Any]:
+    """Make what calls a tile of as many vectors as the first argument says."""
+
+    def codegen(context, builder, signature, arguments):
+        lanes = lanes_in(arguments[1].type.pointee)
+        call_tile(write, {j: (j, lanes) for j in range(1, VECTORS + 1)}, builder, arguments, name)
+        return context.get_dummy_value()
+
+    return codegen
 
 
 @intrinsic
 def _look_up(typingctx, vectors, to, begins, widths, places, rests, lead, count):
-    def codegen(context, builder, signature, arguments):
-        _tile(_look_up_tile, "look_up", builder, arguments)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.void(word, to, to, to, to, to, word, word), codegen
+    return types.void(_WORD, *[to] * 5, _WORD, _WORD), _codegen(_look_up_tile, "look_up")
 
 
 @intrinsic
 def _give_back(typingctx, vectors, source, above, within, places, rests, lead, count):
-    def codegen(context, builder, signature, arguments):
-        _tile(_give_back_tile, "give_back", builder, arguments)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.void(word, source, source, source, source, source, word, word), codegen
+    return types.void(_WORD, *[source] * 5, _WORD, _WORD), _codegen(_give_back_tile, "give_back")
 
 
 @intrinsic
 def _sum_up(typingctx, vectors, to, source, step, first, count, down):
-    def codegen(context, builder, signature, arguments):
-        _tile(_sum_up_tile, "sum_up", builder, arguments)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.void(word, to, to, word, to, word, word), codegen
+    return types.void(_WORD, to, to, _WORD, to, _WORD, _WORD), _codegen(_sum_up_tile, "sum_up")
 
 
 @register_jitable

@@ -28,17 +28,8 @@ MEMORY, PARAMETERS, GRADIENTS, MOMENTS = range(4)
 # KEEPS_DATA fetch the data: needed once where every step takes the same rows), of the gradient of weights (which follow
 # them), of the update, of the scale (-1: none).
 (
-    OPERATIONS,
-    OPERATION_CONSTANTS,
-    STATE,
-    STATE_REALS,
-    TRAIN_FIRST,
-    TRAIN_STOP,
-    KEEPS_DATA,
-    UPDATE_FIRST,
-    UPDATE_STOP,
-    SCALER,
-) = range(4, 14)
+    OPERATIONS, OPERATION_CONSTANTS, STATE, STATE_REALS, TRAIN_FIRST, TRAIN_STOP, KEEPS_DATA, UPDATE_FIRST, UPDATE_STOP, SCALER,
+) = range(4, 14)  # fmt: skip
 # Rows in all, in a step, in a part of one, numbers from feature to feature there; 1 for few rows; steps in an epoch.
 N_ROWS, BATCH, PART, PART_LEAD, IS_FEW, N_BATCHES = range(14, 20)
 # Addresses of the data, and of the orders of the chunk's epochs (0: as the rows lie), with their length.
@@ -162,9 +153,8 @@ def _update(unit, k, in_chunk):
 def _update_unit(unit, k, i):
     """Let the optimizer step over one run of parameters."""
     code, moments = shift(words_at(k[OPERATIONS]), (k[UPDATE_FIRST] + i) * OPERATION), numbers_at(unit, k[MOMENTS])
-    group = shift(
-        reals_at(k[SETTINGS_TABLE]), (k[SETTING] * k[N_GROUPS] + code[1]) * SETTINGS
-    )  # the word after the address
+    row = k[SETTING] * k[N_GROUPS] + code[1]  # the word after the address
+    group = shift(reals_at(k[SETTINGS_TABLE]), row * SETTINGS)
     p, g = numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     call(code[0], moments, p, g, shift(code, 2), group, words_at(k[STATE]), reals_at(k[STATE_REALS]))
 
@@ -178,12 +168,8 @@ def _first_operation(k):
 @register_jitable
 def _share_part(unit, k):
     """Pass forward and back through a part of a batch in pieces of rows, then sum up the gradient of weights."""
-    s, d, states, reals = (
-        words_at(k[STATE]),
-        reals_at(k[STATE_REALS]),
-        words_at(k[UNIT_STATES]),
-        reals_at(k[UNIT_REALS]),
-    )
+    s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
+    states, reals = words_at(k[UNIT_STATES]), reals_at(k[UNIT_REALS])
     n_pieces = (s[ROWS] + k[PIECE] - 1) // k[PIECE]
     for i in range(n_pieces):
         own = shift(states, i * N_STATE_WORDS)

@@ -24,15 +24,8 @@ _EXACT = {"fastmath": {"contract"}, "forceinline": True, "error_model": "numpy"}
 # Fitted to erf(x)/x in x² on [0, 1] and to log(erfc(x)) on [1, 4], at Chebyshev nodes in 40 digits: errors below 2e-7, 6e-8.
 _ERF_NEAR = (1.12837917, -0.376126269, 0.112835975, -0.0268543288, 0.00518931194, -0.000801885499, 7.8824971e-05)
 _ERF_FAR = (
-    -0.000756968622,
-    -1.12592595,
-    -0.639093319,
-    -0.10331898,
-    0.0226219859,
-    -0.0034368676,
-    0.000317572035,
-    -1.33093904e-05,
-)
+    -0.000756968622, -1.12592595, -0.639093319, -0.10331898, 0.0226219859, -0.0034368676, 0.000317572035, -1.33093904e-05,
+)  # fmt: skip
 
 
 @intrinsic
@@ -191,68 +184,30 @@ def _erf32(x: Any) -> Any:
     return -result if x < number(x, 0.0) else result
 
 
-def exp(x: Any) -> Any:
-    """eˣ."""
-    return math.exp(x)
+@register_jitable(**_EXACT)
+def _log64(x: Any) -> Any:
+    return math.log(x) if x > 0.0 else (-math.inf if x == 0.0 else math.nan)
 
 
-def expm1(x: Any) -> Any:
-    """eˣ - 1, exact for small x."""
-    return math.expm1(x)
+def _either(single: Any, double: Any) -> Any:
+    """Make the function that is ``single`` of a float32, ``double`` of a float64."""
+
+    def function(x):
+        return double(x)
+
+    @overload(function, jit_options=_EXACT)
+    def _(x):
+        return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
+
+    return function
 
 
-def log(x: Any) -> Any:
-    """Natural logarithm: -inf of 0, NaN of less."""
-    return math.log(x)
-
-
-def log1p(x: Any) -> Any:
-    """log(1 + x), exact for small x, x ≥ 0."""
-    return math.log1p(x)
-
-
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent."""
-    return math.tanh(x)
-
-
-def erf(x: Any) -> Any:
-    """The error function."""
-    return math.erf(x)
-
-
-@overload(exp, jit_options=_EXACT)
-def _exp(x):
-    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: math.exp(x))
-
-
-@overload(expm1, jit_options=_EXACT)
-def _expm1(x):
-    return (lambda x: _expm1_32(x)) if x == types.float32 else (lambda x: math.expm1(x))
-
-
-@overload(log, jit_options=_EXACT)
-def _log(x):
-    return (
-        (lambda x: _log32(x))
-        if x == types.float32
-        else (lambda x: math.log(x) if x > 0.0 else (-math.inf if x == 0.0 else math.nan))
-    )
-
-
-@overload(log1p, jit_options=_EXACT)
-def _log1p(x):
-    return (lambda x: _log1p32(x)) if x == types.float32 else (lambda x: math.log1p(x))
-
-
-@overload(tanh, jit_options=_EXACT)
-def _tanh(x):
-    return (lambda x: _tanh32(x)) if x == types.float32 else (lambda x: math.tanh(x))
-
-
-@overload(erf, jit_options=_EXACT)
-def _erf(x):
-    return (lambda x: _erf32(x)) if x == types.float32 else (lambda x: math.erf(x))
+exp = _either(_exp32, math.exp)
+expm1 = _either(_expm1_32, math.expm1)  # exact for small x
+log = _either(_log32, _log64)  # -inf of 0, NaN of less
+log1p = _either(_log1p32, math.log1p)  # exact for small x, x ≥ 0
+tanh = _either(_tanh32, math.tanh)
+erf = _either(_erf32, math.erf)
 
 
 @register_jitable(**_EXACT)

@@ -123,11 +123,8 @@ def _compile(kernel: Callable[..., Any], dtype: str) -> Any:
 def cached_files(kernel: Callable[..., Any]) -> list[Path]:
     """Return the files that hold a kernel's machine code."""
     folder = cache_folder()
-    return (
-        []
-        if folder is None
-        else [*folder.rglob(f"*.{kernel.__qualname__}-*.nb[ic]"), *folder.rglob(f"*.{kernel.__qualname__}-*.nbc.*")]
-    )
+    patterns = (f"*.{kernel.__qualname__}-*.{end}" for end in ("nb[ic]", "nbc.*"))
+    return [] if folder is None else [path for pattern in patterns for path in folder.rglob(pattern)]
 
 
 _PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2)

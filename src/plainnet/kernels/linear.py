@@ -37,18 +37,8 @@ def linear(m, p, g, a, c, s, d):
     has_bias = a[5] >= 0
     # The product: C = A B, of (n, k) and (k, width); or, by dots, C = A Bᵀ, of (n, k) and (width, k), k cut in blocks.
     by_dots, begin = False, 0
-    to, to_step, left, step_i, step_k, right, right_step, n, width, k = (
-        y,
-        lead,
-        weight,
-        stride,
-        1,
-        x,
-        lead,
-        n_out,
-        s[COLUMNS],
-        n_in,
-    )
+    to, to_step, left, step_i, step_k, right, right_step = y, lead, weight, stride, 1, x, lead
+    n, width, k = n_out, s[COLUMNS], n_in
     if way == FORWARD and not few:
         begin = 1 if a[11] == 1 else 2 if has_bias else 0
     elif way == FORWARD:
@@ -85,18 +75,8 @@ def linear(m, p, g, a, c, s, d):
     block = k if way == FORWARD else DOTS_BLOCK
     for start in range(0, k, block):
         part = min(block, k - start)
-        multiply_dots(
-            to,
-            to_step,
-            shift(left, start),
-            step_i,
-            shift(right, start),
-            right_step,
-            n,
-            width,
-            part,
-            1 if start > 0 else begin,
-        )
+        goes_on = 1 if start > 0 else begin
+        multiply_dots(to, to_step, shift(left, start), step_i, shift(right, start), right_step, n, width, part, goes_on)
 
 
 @register_jitable

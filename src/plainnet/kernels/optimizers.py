@@ -78,9 +78,8 @@ def nadam(m, p, g, a, c, s, d):
     b1, b2, rest1, rest2 = number(m, c[2]), number(m, c[3]), number(m, 1.0 - c[2]), number(m, 1.0 - c[3])
     now = c[2] * (1.0 - 0.5 * 0.96 ** (step * c[5]))
     soon = c[2] * (1.0 - 0.5 * 0.96 ** ((step + 1) * c[5]))
-    m[a[8]] = np.float32(
-        np.float32(m[a[8]]) * np.float32(now)
-    )  # torch keeps it in float32, whatever the parameters are
+    # torch keeps it in float32, whatever the parameters are
+    m[a[8]] = np.float32(np.float32(m[a[8]]) * np.float32(now))
     product = float(m[a[8]])
     own, moved = number(m, c[0] * (1.0 - now) / (1.0 - product)), number(m, c[0] * soon / (1.0 - product * soon))
     eps, inverse = number(m, c[4]), number(m, 1.0 / math.sqrt(1.0 - c[3] ** step))
@@ -118,13 +117,8 @@ def radam(m, p, g, a, c, s, d):
 def rmsprop(m, p, g, a, c, s, d):
     """c: rate, decay, momentum, α, ε. Options: centered. Moments: second, momentum buffer, first."""
     step, sign, decay = _begin(m, p, g, a, c, s, False)
-    kept, rest, eps, rate, momentum = (
-        number(m, c[3]),
-        number(m, 1.0 - c[3]),
-        number(m, c[4]),
-        number(m, c[0]),
-        number(m, c[2]),
-    )
+    kept, rest, eps = number(m, c[3]), number(m, 1.0 - c[3]), number(m, c[4])
+    rate, momentum = number(m, c[0]), number(m, c[2])
     second, buffer, first, place = a[6], a[7], a[8], a[0]
     centered, has_momentum = a[4] == 1, c[2] > 0.0
     for i in range(a[1]):

@@ -71,9 +71,8 @@ class _Code:
         while lanes > 1:
             lanes //= 2
             value = self.builder.fadd(self.pick(value, range(lanes)), self.pick(value, range(lanes, 2 * lanes)))
-        return (
-            self.builder.extract_element(value, ir.IntType(32)(0)) if isinstance(value.type, ir.VectorType) else value
-        )
+        is_vector = isinstance(value.type, ir.VectorType)
+        return self.builder.extract_element(value, ir.IntType(32)(0)) if is_vector else value
 
     def totals(self, values: list[Any], lanes: int) -> list[Any]:
         """The sum over the lanes of each vector. Four at once: as a transposition, a third of the instructions."""
@@ -89,9 +88,8 @@ class _Code:
 
     def pick(self, value: Any, lanes: Any, other: Any = None) -> Any:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-        return self.builder.shuffle_vector(
-            value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask
-        )
+        other = ir.Constant(value.type, ir.Undefined) if other is None else other
+        return self.builder.shuffle_vector(value, other, mask)
 
     def join(self, a: Any, b: Any, width: int) -> Any:
         """Add neighbouring runs of ``width`` lanes of a and of b; the sums of a and b take turns."""
@@ -191,11 +189,10 @@ def _dots_tile(code: _Code, arguments: Any, rows: int, columns: int, lanes: int)
     for i in range(rows):
         for j in range(columns):
             place = code.at(c, (WORD(i), ldc), WORD(j))
+            rest = rests[i * columns + j]
             with builder.if_then(goes_on):
-                builder.store(
-                    builder.fadd(builder.load(rests[i * columns + j]), builder.load(place)), rests[i * columns + j]
-                )
-            builder.store(builder.load(rests[i * columns + j]), place)
+                builder.store(builder.fadd(builder.load(rest), builder.load(place)), rest)
+            builder.store(builder.load(rest), place)
     builder.ret_void()
 
 
@@ -321,19 +318,8 @@ def multiply_rows(c, ldc, a, step_i, step_k, b, ldb, m, n, k, begin, bias):
                 width //= 2
         for i in range(0, m, ROWS):
             kind = 100 * width + 10 * min(ROWS, m - i) + vectors
-            _tile_rows(
-                kind,
-                shift(c, i * ldc + j),
-                ldc,
-                shift(a, i * step_i),
-                step_i,
-                step_k,
-                shift(b, j),
-                ldb,
-                k,
-                begin,
-                shift(bias, i),
-            )
+            to, left = shift(c, i * ldc + j), shift(a, i * step_i)
+            _tile_rows(kind, to, ldc, left, step_i, step_k, shift(b, j), ldb, k, begin, shift(bias, i))
         j += vectors * width
 
 

@@ -13,24 +13,8 @@ SETTINGS = 8
 
 # The words ``s`` of a batch, or of a part of one.
 (
-    ROWS,
-    COLUMNS,
-    LEAD,
-    FEW,
-    GOES_ON,
-    STEP,
-    FIRST,
-    ORDER,
-    X,
-    Y,
-    WEIGHT,
-    OUT,
-    FIXED,
-    OWN_FIRST,
-    OWN_COUNT,
-    BATCH_MEMORY,
-    SCRATCH,
-) = range(17)
+    ROWS, COLUMNS, LEAD, FEW, GOES_ON, STEP, FIRST, ORDER, X, Y, WEIGHT, OUT, FIXED, OWN_FIRST, OWN_COUNT, BATCH_MEMORY, SCRATCH,
+) = range(17)  # fmt: skip
 # ROWS: rows in it. COLUMNS: rows rounded up to whole vectors. LEAD: from one feature to the next, in numbers.
 # FEW: 1 where the features of a row are neighbours (few rows), 0 where the rows of a feature are.
 # GOES_ON: an earlier part of the batch, or of the rows evaluated, went before: gradients are added to its own.

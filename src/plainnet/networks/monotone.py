@@ -55,9 +55,8 @@ class Monotone:
         """Return (the sign each weight has to have or 0 for any, whether it has to be 0), of each linear layer."""
         plain = shape.n_in - len(shape.bins)
         before = np.array(self.features)
-        before = np.concatenate(
-            [before[:plain], before[plain:].repeat(shape.bins)]
-        )  # a code never falls with its number
+        # a code never falls with its number
+        before = np.concatenate([before[:plain], before[plain:].repeat(shape.bins)])
         pattern = SOME_FREE if 0 in self.features else ALL_BOUND
         found = []
         for number, width in enumerate((*shape.hidden, shape.n_out)):

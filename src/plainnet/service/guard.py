@@ -52,16 +52,10 @@ class RefusalError(Exception):
     """
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        fields: Mapping[str, Any] | None = None,
-        headers: Collection[tuple[bytes, bytes]] = (),
-    ) -> None:
+        self, status: int, message: str, fields: Mapping[str, Any] | None = None, headers: Collection[tuple[bytes, bytes]] = ()
+    ) -> None:  # fmt: skip
         super().__init__(message)
-        self.status = status
-        self.fields = dict(fields or {})
-        self.headers = tuple(headers)
+        self.status, self.fields, self.headers = status, dict(fields or {}), tuple(headers)
 
 
 def is_local(host: str) -> bool:
@@ -128,14 +122,9 @@ def guarded(
         raise SettingError("the token is empty. Choose a long one, such as: openssl rand -hex 32")
     if hosts is None and token is None:
         raise SettingError("a server that every address reaches needs a token. Pass token='…'.")
-    rules = _Rules(
-        hosts=None if hosts is None else frozenset(host.lower().encode("latin-1") for host in hosts),
-        secret=None if token is None else token.encode(),
-        cookie=None if cookie is None else f"{cookie}=".encode(),
-        open_paths=frozenset(open_paths),
-        most_body_bytes=most_body_bytes,
-        body_seconds=body_seconds,
-    )
+    ours = None if hosts is None else frozenset(host.lower().encode("latin-1") for host in hosts)
+    secret, of_cookie = None if token is None else token.encode(), None if cookie is None else f"{cookie}=".encode()
+    rules = _Rules(ours, secret, of_cookie, frozenset(open_paths), most_body_bytes, body_seconds)
     safety = [
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),

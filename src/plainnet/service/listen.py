@@ -57,9 +57,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise SettingError(
-                f"port {port} is taken by another program. Choose another with --port, or --port 0 for any that is free."
-            ) from error
+            advice = "Choose another with --port, or --port 0 for any that is free."
+            raise SettingError(f"port {port} is taken by another program. {advice}") from error
         if error.errno == errno.EACCES:
             raise SettingError(f"port {port} is not allowed for this user. Choose --port 1024 or higher.") from error
         raise SettingError(f"--host {host!r} cannot be listened on: {error.strerror or error}.") from error
@@ -78,22 +77,11 @@ def server_of(app: App, host: str, port: int) -> uvicorn.Server:
         import uvicorn
     except ImportError as error:
         raise MissingExtraError("uvicorn", "web", "Serving over HTTP") from error
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=_patient_protocol(),
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=IDLE_SECONDS,
+    return uvicorn.Server(uvicorn.Config(
+        app, host=host, port=port, http=_patient_protocol(), ws="none", lifespan="on", log_level="warning", access_log=False,
+        proxy_headers=False, server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    return uvicorn.Server(config)
+    ))  # fmt: skip
 
 
 def run(server: uvicorn.Server, sock: socket.socket) -> None:

@@ -20,13 +20,8 @@ ROWS = 600
 
 #: Small networks, trained for long: what is learnt here is to be seen, not used. ``seconds``: so long the training is stretched.
 TWO_INPUTS: dict[str, Any] = {
-    "effort": "quick",
-    "hidden": [16, 16],
-    "activation": "tanh",
-    "epochs": 150,
-    "learning_rate": 0.02,
-    "seconds": 16.0,
-}
+    "effort": "quick", "hidden": [16, 16], "activation": "tanh", "epochs": 150, "learning_rate": 0.02, "seconds": 16.0,
+}  # fmt: skip
 
 
 def _two_inputs(x: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> pl.DataFrame:

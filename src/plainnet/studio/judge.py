@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from sklearn.metrics import confusion_matrix
 
 from plainnet.errors import DataWarning, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.bootstrap import draw_rows
 from plainnet.runs.again import test_rows_of
 from plainnet.runs.runs import Run, read_run
 
@@ -37,17 +39,10 @@ def listed_run(run: Run) -> dict[str, Any]:
     facts = run.facts
     part = "test" if "test" in facts["scores"] else next(iter(facts["scores"]), "")
     return {
-        "name": run.path.name,
-        "created": str(facts.get("created", "")),
-        "table": Path(facts["table"]["source"]).name,
-        "rows": facts["table"]["rows"],
-        "target": run.target,
-        "task": facts["task"],
-        "members": facts["training"].get("members", 1),
-        "seconds": facts["training"]["seconds"],
-        "part": part,
-        "scores": facts["scores"].get(part, []),
-    }
+        "name": run.path.name, "created": str(facts.get("created", "")), "table": Path(facts["table"]["source"]).name,
+        "rows": facts["table"]["rows"], "target": run.target, "task": facts["task"], "members": facts["training"].get("members", 1),
+        "seconds": facts["training"]["seconds"], "part": part, "scores": facts["scores"].get(part, []),
+    }  # fmt: skip
 
 
 def judge(path: Path) -> dict[str, Any]:
@@ -78,8 +73,7 @@ def _judged(path: Path, _changed: int) -> dict[str, Any]:
     except PlainnetError as error:
         return found | {"unseen": str(error)}
     estimator = run.estimator()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         if isinstance(estimator, NetClassifier):
             return found | _classes(estimator, table, y, rows)
         return found | _numbers(estimator, table, y, rows)
@@ -96,9 +90,7 @@ def _classes(
     found: dict[str, Any] = {"classes": names[:MOST_CLASSES], "n_classes": len(names)}
     predicted = said.argmax(axis=1)
     if len(names) <= MOST_CLASSES:
-        counts = np.zeros((len(names), len(names)), dtype=np.int64)
-        np.add.at(counts, (codes, predicted), 1)
-        found["confusion"] = counts.tolist()
+        found["confusion"] = confusion_matrix(codes, predicted, labels=np.arange(len(names))).tolist()
     sure, is_right = (said[:, 1], codes == 1) if len(names) == 2 else (said.max(axis=1), predicted == codes)
     found["calibration"] = {
         "of": f"the probability of {names[1]}" if len(names) == 2 else "the probability of the predicted class",
@@ -107,9 +99,8 @@ def _classes(
     of_truth = said[np.arange(len(y)), codes]
     worst = np.argsort(of_truth, kind="stable")[:WORST]
     told = [[names[codes[i]], names[predicted[i]], f"{of_truth[i]:.1%}"] for i in worst]
-    return found | {
-        "worst": _worst(estimator, table, rows, worst, ["is", "predicted", "probability of what it is"], told)
-    }
+    headings = ["is", "predicted", "probability of what it is"]
+    return found | {"worst": _worst(estimator, table, rows, worst, headings, told)}
 
 
 def _numbers(
@@ -118,7 +109,7 @@ def _numbers(
     truth = y.astype(np.float64)
     said = np.asarray(estimator.predict(table), dtype=np.float64).reshape(len(y), -1)[:, 0]
     errors = said - truth
-    drawn = np.arange(len(y)) if len(y) <= POINTS else np.sort(np.random.RandomState(0).permutation(len(y))[:POINTS])
+    drawn = draw_rows(len(y), POINTS, np.random.RandomState(0))
     low, high = np.quantile(errors, [0.01, 0.99])
     counts, edges = np.histogram(np.clip(errors, low, high), bins=25)
     worst = np.argsort(-np.abs(errors), kind="stable")[:WORST]
@@ -149,9 +140,8 @@ def _worst(
 ) -> dict[str, Any]:
     names = [column.name for column in estimator.schema_.used][:WORST_COLUMNS]
     shown = table[worst].select(names).rows()
-    cells = [
-        [*own, *("" if cell is None else str(cell)[:60] for cell in row)] for own, row in zip(told, shown, strict=True)
-    ]
+    texts = [["" if cell is None else str(cell)[:60] for cell in row] for row in shown]
+    cells = [own + row for own, row in zip(told, texts, strict=True)]
     left_out = len(estimator.schema_.used) - len(names)
     return {
         "headings": [*headings, *names], "rows": cells, "numbers": (rows[worst] + 1).tolist(), "told": len(headings), "left_out": left_out,

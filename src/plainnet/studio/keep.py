@@ -38,8 +38,7 @@ def predictions_csv(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame)
     Raises:
         ColumnsChangedError: the rows lack a column, or one has become something else.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         columns = prediction_columns(estimator, rows)
     taken = set(rows.columns)
     named = {name if name not in taken else f"{name} (plainnet)": values for name, values in columns.items()}

@@ -51,9 +51,8 @@ class Plane:
     def values(self, estimator: Estimator, network: nn.Module) -> npt.NDArray[np.float64]:
         """Return what one network says at each point: (SIDE², outputs) probabilities, or (SIDE², 1) standardised numbers."""
         x, _ = encode(estimator.schema_, self.grid)
-        return np.asarray(
-            estimator.target_.opinions(predict(network, torch.from_numpy(x), threads=1)), dtype=np.float64
-        )
+        said = predict(network, torch.from_numpy(x), threads=1)
+        return np.asarray(estimator.target_.opinions(said), dtype=np.float64)
 
     def voted(self, estimator: Estimator) -> npt.NDArray[np.float64]:
         """Return what the whole pack says at each point, in the same units."""
@@ -65,13 +64,8 @@ class Plane:
 
     def to_json(self) -> dict[str, Any]:
         """Return what does not change while the network learns."""
-        return {
-            "names": self.names,
-            "bounds": self.bounds,
-            "points": self.points,
-            "classes": self.classes,
-            "side": SIDE,
-        }
+        names = ("names", "bounds", "points", "classes")
+        return {name: getattr(self, name) for name in names} | {"side": SIDE}
 
 
 def plane_of(estimator: Estimator, read: Callable[[], pl.DataFrame], target: str) -> Plane | None:
@@ -85,11 +79,8 @@ def plane_of(estimator: Estimator, read: Callable[[], pl.DataFrame], target: str
     used = estimator.schema_.used
     learnt = estimator.target_
     is_number = isinstance(learnt, NumberTarget) and learnt.logs is None and len(learnt.scale) == 1
-    if (
-        len(used) != 2
-        or any(column.kind != "number" for column in used)
-        or not (is_number or isinstance(learnt, ClassTarget))
-    ):
+    are_two = [column.kind for column in used] == ["number", "number"]
+    if not are_two or not (is_number or isinstance(learnt, ClassTarget)):
         return None
     across, up = used
     known = read().drop_nulls([across.name, up.name, target])

@@ -55,16 +55,17 @@ def _rows(run: Run) -> list[str]:
 def _arguments(run: Run) -> dict[str, Any]:
     """Return the estimator's arguments that are not the default."""
     defaults = (NetClassifier if run.facts["task"] == "classes" else NetRegressor)().get_params()
-    settings = {
-        name: dict(value) if name in DICTS and isinstance(value, list) else value
-        for name, value in run.facts["settings"].items()
-    }
-    skipped = ("random_state", "verbose")
-    return {
-        name: value
-        for name, value in settings.items()
-        if name in defaults and name not in skipped and value != defaults[name] and value not in ({}, [])
-    }
+    found = {}
+    for name, value in run.facts["settings"].items():
+        own = dict(value) if name in DICTS and isinstance(value, list) else value
+        if (
+            name in defaults
+            and name not in ("random_state", "verbose")
+            and own != defaults[name]
+            and own not in ({}, [])
+        ):
+            found[name] = own
+    return found
 
 
 def _plainnet(run: Run) -> str:
@@ -72,22 +73,15 @@ def _plainnet(run: Run) -> str:
     name = "NetClassifier" if facts["task"] == "classes" else "NetRegressor"
     arguments = [f"{key}={pformat(value, width=100)}" for key, value in _arguments(run).items()]
     arguments.append(f"random_state={facts['seed']}")
+    stopped = ["# The run was stopped early: this trains to the end, and gives another model."]
     lines = [
-        *(
-            ["# The run was stopped early: this trains to the end, and gives another model."]
-            if facts["training"].get("stopped_by") in ("on_epoch", "interrupt", "time")
-            else []
-        ),
-        "import plainnet",
-        "from plainnet.tables.split import split_rows",
-        "",
-        *_rows(run),
-        "",
+        *(stopped if facts["training"].get("stopped_by") in ("on_epoch", "interrupt", "time") else []),
+        "import plainnet", "from plainnet.tables.split import split_rows", "", *_rows(run), "",
         f"model = plainnet.{name}({', '.join(arguments)})",
         f"model.fit(table[train], {run.target!r})",
         f"print(model.score(table[test], {run.target!r}))",
         "model.save('model.safetensors')",
-    ]
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -144,10 +144,8 @@ class Session:
             self.error, self.phase = str(error), "failed"
         except Exception as error:  # a thread's error would be seen by nobody
             LOGGER.exception("a training failed")
-            self.error, self.phase = (
-                f"{type(error).__name__}: {error}. This is a bug in plainnet; its log says where.",
-                "failed",
-            )
+            self.error = f"{type(error).__name__}: {error}. This is a bug in plainnet; its log says where."
+            self.phase = "failed"
         except KeyboardInterrupt:
             self.error, self.phase = "the training ended before there was anything to keep.", "failed"
         self.version += 1

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -100,16 +100,12 @@ def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
 def _choosing(studio: Studio) -> list[Route]:
     def state(_: Request) -> Response:
         session = studio.session
-        return _json(
-            {
-                "work": str(studio.work),
-                "tables": list_tables(studio.work),
-                "examples": {name: {"target": target, **settings} for name, (_, target, settings) in EXAMPLES.items()},
-                "training": None if session is None else session.facts(),
-                "runs": [listed_run(run) for run in reversed(list_runs(studio.runs))],
-                "most_bytes": MOST_BYTES,
-            }
-        )
+        examples = {name: {"target": target, **settings} for name, (_, target, settings) in EXAMPLES.items()}
+        runs = [listed_run(run) for run in reversed(list_runs(studio.runs))]
+        return _json({
+            "work": str(studio.work), "tables": list_tables(studio.work), "examples": examples,
+            "training": None if session is None else session.facts(), "runs": runs, "most_bytes": MOST_BYTES,
+        })  # fmt: skip
 
     async def upload(request: Request) -> Response:
         path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
@@ -127,11 +123,8 @@ def _choosing(studio: Studio) -> list[Route]:
 
     async def columns(request: Request) -> Response:
         wanted = await _body(request, _Columns)
-
-        def found() -> dict[str, Any]:
-            return describe(load_table(table_path(studio.work, wanted.table)), wanted.kinds)
-
-        return _json(await run_in_threadpool(found))
+        table = await run_in_threadpool(lambda: load_table(table_path(studio.work, wanted.table)))
+        return _json(await run_in_threadpool(describe, table, wanted.kinds))
 
     return [
         Route("/api/state", state),
@@ -168,9 +161,7 @@ def _training(studio: Studio) -> list[Route]:
     return [
         Route("/api/train", train, methods=["POST"]),
         Route("/api/train/events", stream),
-        Route("/api/train/pause", steer, methods=["POST"]),
-        Route("/api/train/resume", steer, methods=["POST"]),
-        Route("/api/train/stop", steer, methods=["POST"]),
+        *(Route(f"/api/train/{word}", steer, methods=["POST"]) for word in ("pause", "resume", "stop")),
     ]
 
 
@@ -178,39 +169,36 @@ def _training(studio: Studio) -> list[Route]:
 
 
 def _using(studio: Studio) -> list[Route]:
-    def found(request: Request) -> Response:
-        return _json(judge(studio.run_path(request.path_params["name"])))
+    #: What is answered as JSON, by the end of the address: of a run's name; and of its name and the values of a row.
+    told: dict[str, Callable[[str], Any]] = {
+        "": lambda name: judge(studio.run_path(name)),
+        "/losses": lambda name: _losses(studio, name),
+        "/form": lambda name: form(studio.model(name)),
+        "/importance": lambda name: importance(studio.run_path(name), studio.model(name)),
+    }
+    answered: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+        "/answer": lambda name, values: answer(studio.model(name), values),
+        "/why": lambda name, values: why(studio.run_path(name), studio.model(name), values),
+    }
 
-    def losses(request: Request) -> Response:
-        history = read_run(studio.run_path(request.path_params["name"])).history()
-        valid = history.validation_losses
-        return _json({"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()})
+    def teller(work: Callable[[str], Any]) -> Callable[[Request], Response]:
+        return lambda request: _json(work(request.path_params["name"]))
 
-    def fields(request: Request) -> Response:
-        return _json(form(studio.model(request.path_params["name"])))
+    def answerer(work: Callable[[str, dict[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
+        async def handler(request: Request) -> Response:
+            values = await _body(request, dict[str, Any])
+            return _json(await run_in_threadpool(work, request.path_params["name"], values))
 
-    async def say(request: Request) -> Response:
-        values, name = await _body(request, dict[str, Any]), request.path_params["name"]
-        return _json(await run_in_threadpool(lambda: answer(studio.model(name), values)))
+        return handler
 
-    async def explained(request: Request) -> Response:
-        values, name = await _body(request, dict[str, Any]), request.path_params["name"]
-        return _json(await run_in_threadpool(lambda: why(studio.run_path(name), studio.model(name), values)))
-
-    def important(request: Request) -> Response:
-        name = request.path_params["name"]
-        return _json(importance(studio.run_path(name), studio.model(name)))
+    def file(request: Request) -> Response:
+        wanted = {"model": "model.safetensors", "report": "report.html"}[request.url.path.rpartition("/")[2]]
+        return _file(studio.run_path(request.path_params["name"]), wanted)
 
     def onnx(request: Request) -> Response:
         name = request.path_params["name"]
         headers = {"Content-Disposition": f'attachment; filename="{name}.onnx"', "Cache-Control": "no-store"}
         return Response(onnx_bytes(studio.model(name)), media_type="application/octet-stream", headers=headers)
-
-    def model(request: Request) -> Response:
-        return _file(studio.run_path(request.path_params["name"]), "model.safetensors")
-
-    def report(request: Request) -> Response:
-        return _file(studio.run_path(request.path_params["name"]), "report.html")
 
     def script(request: Request) -> Response:
         kind = request.query_params.get("kind", "plainnet")
@@ -223,19 +211,21 @@ def _using(studio: Studio) -> list[Route]:
             content = await run_in_threadpool(lambda: predictions_csv(estimator, read_table(path)))
         return Response(content, media_type="text/csv")
 
+    run = "/api/runs/{name}"
     return [
-        Route("/api/runs/{name}", found),
-        Route("/api/runs/{name}/losses", losses),
-        Route("/api/runs/{name}/form", fields),
-        Route("/api/runs/{name}/answer", say, methods=["POST"]),
-        Route("/api/runs/{name}/why", explained, methods=["POST"]),
-        Route("/api/runs/{name}/importance", important),
-        Route("/api/runs/{name}/onnx", onnx),
-        Route("/api/runs/{name}/model", model),
-        Route("/api/runs/{name}/report", report),
-        Route("/api/runs/{name}/script", script),
-        Route("/api/runs/{name}/predictions", predictions, methods=["POST"]),
+        *(Route(run + end, teller(work)) for end, work in told.items()),
+        *(Route(run + end, answerer(work), methods=["POST"]) for end, work in answered.items()),
+        *(Route(run + end, file) for end in ("/model", "/report")),
+        Route(f"{run}/onnx", onnx),
+        Route(f"{run}/script", script),
+        Route(f"{run}/predictions", predictions, methods=["POST"]),
     ]
+
+
+def _losses(studio: Studio, name: str) -> dict[str, Any]:
+    history = read_run(studio.run_path(name)).history()
+    valid = history.validation_losses
+    return {"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()}
 
 
 def _file(run: Path, name: str) -> Response:
@@ -244,9 +234,9 @@ def _file(run: Path, name: str) -> Response:
     return FileResponse(run / name, filename=f"{run.name}-{name}", headers={"Cache-Control": "no-store"})
 
 
-def _json(content: Any) -> Response:
+def _json(content: Any, status: int = 200) -> Response:
     body = msgspec.json.encode(content)
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+    return Response(body, status, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _body(request: Request, kind: type[T]) -> T:
@@ -267,9 +257,7 @@ async def _body(request: Request, kind: type[T]) -> T:
 async def _refused(_: Request, error: Exception) -> Response:
     """Answer our errors in words: 409 where a training is under way, 404 where a run or table is not there, else 422."""
     status = 409 if isinstance(error, BusyError) else 404 if isinstance(error, RunError) else 422
-    response = _json({"error": str(error)})
-    response.status_code = status
-    return response
+    return _json({"error": str(error)}, status)
 
 
 async def _gone(_: Request, __: Exception) -> Response:

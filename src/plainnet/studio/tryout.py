@@ -34,11 +34,8 @@ def _field(column: Column) -> dict[str, Any]:
     elif column.kind == "date":
         field |= {"value": ""}
     else:
-        field |= {
-            "levels": list(column.levels),
-            "value": column.levels[0] if column.levels else "",
-            "other": column.other > 0,
-        }
+        first = column.levels[0] if column.levels else ""
+        field |= {"levels": list(column.levels), "value": first}
     return field
 
 
@@ -57,8 +54,7 @@ def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -
         TableError: a value is none of its column's kind.
     """
     row = row_of(estimator, values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         if isinstance(estimator, NetClassifier):
             said = estimator.predict_proba(row)[0]
             order = said.argsort()[::-1]

@@ -34,8 +34,7 @@ def importance(path: Path, estimator: NetClassifier | NetRegressor) -> dict[str,
         RunError: the run had no test rows, or its table is not the one it was.
     """
     table, y, _ = test_rows_of(read_run(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         found = permutation_importance(estimator, table, y, n_repeats=SHUFFLES, max_samples=ROWS).to_json()
     return found | {"columns": found["columns"][:SHOWN], "left_out": max(0, len(found["columns"]) - SHOWN)}
 
@@ -47,8 +46,7 @@ def why(path: Path, estimator: NetClassifier | NetRegressor, values: Mapping[str
         TableError: a value is none of its column's kind.
         RunError: the run's table is not the one it was.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         found = explain_row(estimator, row_of(estimator, values), _background(path), n_permutations=ORDERS).to_json()
     return found | {"output": str(found["output"]), "contributions": found["contributions"][:SHOWN]}
 

@@ -24,15 +24,8 @@ from plainnet.tables.schema import Column, Schema, Spread, level_strings
 from plainnet.tables.wording import did_you_mean, listed
 
 __all__ = [
-    "coded",
-    "encode",
-    "feature_names",
-    "features_of",
-    "match_columns",
-    "position_bins",
-    "smooth_clip",
-    "width_of",
-]
+    "coded", "encode", "feature_names", "features_of", "match_columns", "position_bins", "smooth_clip", "width_of",
+]  # fmt: skip
 
 Features = npt.NDArray[np.float32]
 

@@ -18,13 +18,14 @@ import torch
 from torch import nn
 
 from plainnet.engines.engines import Engine, choose_engine
-from plainnet.engines.job import Epochs, Job, Standing
+from plainnet.engines.job import Epochs, Job
 from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.elsewhere import elsewhere
 from plainnet.training.history import History
+from plainnet.training.keeping import Keeper
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
 from plainnet.training.training import each_alone, record
@@ -163,7 +164,7 @@ def train_many(
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
             def train(i: int) -> None:
                 watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
-                keeper = None if checkpoints is None else _Keeper(checkpoints, i, trials[i].model)
+                keeper = None if checkpoints is None else Keeper(checkpoints, i, trials[i].model)
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
@@ -266,51 +267,12 @@ class _Stop:
         return self._event.is_set()
 
 
-class _Keeper:
-    """One network's part of checkpoints."""
-
-    def __init__(self, checkpoints: Checkpoints, i: int, model: nn.Module) -> None:
-        self._checkpoints, self._i, self._model = checkpoints, i, model
-        self.kept = checkpoints.kept(i)
-        self.is_done = self.kept is not None and self.kept.ending is not None
-        is_under_way = self.kept is not None and not self.is_done
-        self.standing = Standing(dict(self.kept.arrays) if self.kept is not None and is_under_way else None)
-        self._epochs = Epochs()
-
-    def followed(self, parts: Iterator[Epochs]) -> Iterator[Epochs]:
-        """Yield chunks, the first of them after the epochs that are kept, noting each."""
-        earlier = Epochs() if self.standing.begin is None or self.kept is None else self.kept.epochs
-        for part in parts:
-            news = Epochs.joined(earlier, part)
-            earlier = Epochs()
-            self._epochs.join(news)
-            self.look()
-            yield news
-        if earlier:
-            yield earlier
-
-    def look(self, *, now: bool = False) -> None:
-        """Copy the network's state if it is time, or ``now``."""
-        self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
-
-    def restored(self) -> History:
-        """Return what became of the network, which gets its weights."""
-        assert self.kept is not None  # noqa: S101 - asked only where it is done
-        return self.kept.history(self._model)
-
-    def done(self, history: History) -> History:
-        """Keep the network as trained, unless it was stopped and can go on."""
-        if history.stopped_by not in ("interrupt", "on_epoch"):
-            self._checkpoints.done(self._i, self._model, history)
-        return history
-
-
 def _train(
     job: Job,
     engine: Engine,
     stop: _Stop,
     watch: Callable[[Epochs], object] | None,
-    keeper: _Keeper | None,
+    keeper: Keeper | None,
     *,
     is_first: bool,
 ) -> History:

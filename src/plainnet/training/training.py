@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +15,10 @@ from torch import Tensor, nn
 
 from plainnet.engines.engines import Engine, choose_engine
 from plainnet.engines.job import Epoch, Epochs, Job, Loss
-from plainnet.errors import LossDivergedError
+from plainnet.errors import LossDivergedError, SettingError
 from plainnet.settings import EarlyStopping
 from plainnet.training.history import History
+from plainnet.training.keeping import record_kept
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import progress_bar, say
 
@@ -43,6 +47,8 @@ def train(
     seed: int = 0,
     progress: bool = True,
     on_epoch: Callable[[Epoch], object] | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: float = 60.0,
 ) -> History:
     """Train a network: the loop of forward, loss, zero the gradients, backward, step.
 
@@ -75,13 +81,18 @@ def train(
         seed: of the shuffle and the held-out rows. Initial weights and dropout come from torch's own generator.
         progress: show a progress bar on an interactive terminal.
         on_epoch: called with each Epoch; returning True stops the training.
+        checkpoint: a folder that holds the state of the training while it lasts, so that the same call, made again after a crash or
+            Ctrl-C, goes on from there, to the same numbers; it is removed at the end. The first weights have to be the same again
+            (``torch.manual_seed``). For what the fused engine trains; None: no checkpoints.
+        checkpoint_every: seconds between two of them.
 
     Returns:
         The history of all epochs. Ctrl-C ends the training and returns the history so far.
 
     Raises:
         TrainingError: network, data, loss and optimizer do not fit together; raised before the first step.
-        SettingError: a number among the settings is outside its range.
+        SettingError: a number among the settings is outside its range, or there can be no checkpoints.
+        RunError: the checkpoints are of another training, another process has them, or the disk refuses.
         LossDivergedError: the loss became NaN or infinite. It carries the ``history``; the network has the weights of
             the last good epoch.
 
@@ -114,7 +125,15 @@ def train(
         seed=seed,
         epoch_by_epoch=on_epoch is not None,
     ) as job:
-        return record(job, choose_engine(job, engine), progress=progress, on_epoch=on_epoch)
+        recorded = partial(record, progress=progress, on_epoch=on_epoch)
+        if checkpoint is None:
+            return recorded(job, choose_engine(job, engine))
+        from plainnet.engines.fused import draw_dropout_seed
+
+        if engine not in ("auto", "fused"):
+            raise SettingError(f"checkpoints are kept by the fused engine alone: leave out engine={engine!r}.")
+        seeded = replace(job, dropout_seed=draw_dropout_seed(job.model))  # now, so that it can be compared
+        return record_kept(seeded, choose_engine(seeded, "fused"), checkpoint, checkpoint_every, recorded)
 
 
 def record(

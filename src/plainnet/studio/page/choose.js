@@ -3,7 +3,7 @@
 
 import { get, post, upload } from "./api.js";
 import { sparkline } from "./charts.js";
-import { byId, count, el, message, number, percent, reason, size } from "./dom.js";
+import { attempt, byId, count, el, message, number, percent, size } from "./dom.js";
 
 const KINDS = ["number", "category", "flag", "date", "ignored"];
 const EXAMPLES = { moons: "two moons", circles: "circles", spirals: "spirals", tutorial: "the first tutorial’s 100 random rows" };
@@ -32,12 +32,8 @@ export function startChoosing(state, refresh, begun) {
   byId("order").addEventListener("submit", async (/** @type {Event} */ event) => {
     event.preventDefault();
     byId("train").disabled = true;
-    try {
-      message("");
-      begun(await post("/api/train", order()));
-    } catch (error) {
-      message(reason(error));
-    }
+    message("");
+    await attempt(async () => begun(await post("/api/train", order())));
     byId("train").disabled = false;
   });
   listTables(state);
@@ -58,26 +54,21 @@ async function take(file, refresh) {
   const bar = byId("upload");
   message("");
   bar.hidden = false;
-  try {
+  await attempt(async () => {
     const { name } = await upload("/api/tables", file, (share) => (bar.value = share));
     await refresh();
     await choose(name, null);
-  } catch (error) {
-    message(reason(error));
-  }
+  });
   bar.hidden = true;
 }
 
 /** @param {string} name @param {any} settings @param {() => Promise<any>} refresh */
-async function example(name, settings, refresh) {
-  try {
+const example = (name, settings, refresh) =>
+  attempt(async () => {
     const made = await post("/api/examples", { name });
     await refresh();
     await choose(made.name, settings.target, settings);
-  } catch (error) {
-    message(reason(error));
-  }
-}
+  });
 
 /**
  * Look at a table.
@@ -85,7 +76,7 @@ async function example(name, settings, refresh) {
  */
 async function choose(table, target, settings) {
   message("");
-  try {
+  await attempt(async () => {
     const found = await post("/api/columns", { table, kinds: {} });
     Object.assign(chosen, { table, kinds: {}, columns: found.columns });
     const names = found.columns.map((/** @type {any} */ column) => column.name);
@@ -99,9 +90,7 @@ async function choose(table, target, settings) {
     for (const button of document.querySelectorAll("[data-table]")) button.setAttribute("aria-pressed", String(button.getAttribute("data-table") === table));
     byId("table-title").focus({ preventScroll: true });
     byId("order").scrollIntoView({ block: "start", behavior: "smooth" });
-  } catch (error) {
-    message(reason(error));
-  }
+  });
 }
 
 /** @param {any} settings */
@@ -164,14 +153,12 @@ function picture(column) {
 /** @param {any} column @param {HTMLSelectElement} select */
 async function change(column, select) {
   const kinds = { ...chosen.kinds, [column.name]: select.value };
-  try {
+  await attempt(async () => {
     const found = await post("/api/columns", { table: chosen.table, kinds });
     message("");
     chosen.kinds = kinds;
     chosen.columns = found.columns;
-  } catch (error) {
-    message(reason(error));
-  }
+  });
   drawColumns();
   const again = [...document.querySelectorAll("#columns select")].find((each) => each.getAttribute("aria-label") === `Kind of ${column.name}`);
   if (again instanceof HTMLElement) again.focus();

@@ -61,6 +61,9 @@ export function duration(seconds) {
 /** What an error says. @param {unknown} error */
 export const reason = (error) => (error instanceof Error ? error.message : String(error));
 
+/** Do something, and say what went wrong. @param {() => Promise<any>} work */
+export const attempt = (work) => work().catch((error) => message(reason(error)));
+
 /** Say what went wrong; '' takes it away. @param {string} text */
 export function message(text) {
   const close = el("button", { type: "button", click: () => message("") }, "Close");

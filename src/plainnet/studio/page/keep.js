@@ -2,7 +2,7 @@
 // Step 5: the model, predictions for another file, and the Python that does the same.
 
 import { get, getText, postFile, runPath } from "./api.js";
-import { byId, el, message, reason } from "./dom.js";
+import { attempt, byId, el, message, reason } from "./dom.js";
 
 /** @param {string} run */
 export async function showKeep(run) {
@@ -32,11 +32,7 @@ export async function showKeep(run) {
     code,
   );
   await show("plainnet");
-  try {
-    report.hidden = !(await get(runPath(run))).has_report;
-  } catch (error) {
-    message(reason(error));
-  }
+  await attempt(async () => (report.hidden = !(await get(runPath(run))).has_report));
 }
 
 /** @param {HTMLElement} code @param {HTMLElement} note */

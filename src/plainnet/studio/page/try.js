@@ -2,7 +2,7 @@
 // Step 4: a row made up by the reader; what the networks say to it moves as it is changed.
 
 import { get, post, runPath } from "./api.js";
-import { bar, byId, el, message, number, percent, reason } from "./dom.js";
+import { attempt, bar, byId, el, number, percent, reason } from "./dom.js";
 
 let run = "";
 let isAsking = false;
@@ -13,15 +13,13 @@ export async function showTry(name) {
   run = name;
   byId("try-lead").textContent = `${name}: change a value, and see what the networks say. An empty value is a missing one.`;
   byId("answer").replaceChildren(el("div", { id: "said" }), el("p", {}, el("button", { type: "button", id: "ask-why", click: explain }, "Why?")), el("div", { id: "why" }));
-  try {
+  await attempt(async () => {
     const fields = await get(`${runPath(name)}/form`);
     byId("fields").replaceChildren(...fields.map(field));
     byId("fields").oninput = ask;
     byId("fields").onsubmit = (/** @type {Event} */ event) => event.preventDefault();
     await ask();
-  } catch (error) {
-    message(reason(error));
-  }
+  });
 }
 
 /** @param {any} column @param {number} i */
@@ -64,14 +62,12 @@ async function ask() {
   isStale = true;
   if (isAsking) return;
   isAsking = true;
-  try {
+  await attempt(async () => {
     while (isStale) {
       isStale = false;
       show(await post(`${runPath(run)}/answer`, values()));
     }
-  } catch (error) {
-    message(reason(error));
-  }
+  });
   isAsking = false;
 }
 
@@ -81,7 +77,7 @@ function show(answer) {
   byId("why").replaceChildren();
   if (answer.classes) {
     const [best, sure] = answer.classes[0];
-    const bars = answer.classes.slice(0, 8).map((/** @type {[string, number]} */ [name, share]) => el("div", { class: "chance" }, el("span", {}, name), el("b", {}, percent(share)), el("i", { "--share": `${100 * share}%`, "aria-hidden": "true" })));
+    const bars = answer.classes.slice(0, 8).map((/** @type {[string, number]} */ [name, share]) => bar(name, percent(share), share));
     // Always in the same order, so that the bars grow and shrink where they stand.
     const ordered = answer.classes.slice(0, 8).map((/** @type {any} */ each, /** @type {number} */ i) => [each[0], bars[i]]).sort((/** @type {any} */ a, /** @type {any} */ b) => (a[0] < b[0] ? -1 : 1));
     place.replaceChildren(el("div", { class: "note" }, "The networks say"), el("div", { class: "big" }, best), el("div", { class: "note" }, `with ${percent(sure)}`), ...ordered.map((/** @type {any} */ each) => each[1]));

@@ -3,7 +3,7 @@
 
 import { post } from "./api.js";
 import { classColour, drawCurves, drawNetwork, drawPlane } from "./charts.js";
-import { byId, duration, el, message, number, reason } from "./dom.js";
+import { attempt, byId, duration, el, number } from "./dom.js";
 
 /** @type {{training: any, curves: Map<number, any>, plane: any, surface: any, network: any, spoken: number}} */
 const seen = { training: null, curves: new Map(), plane: null, surface: null, network: null, spoken: 0 };
@@ -21,13 +21,7 @@ export function startWatching(ended) {
 }
 
 /** @param {string} what */
-async function steer(what) {
-  try {
-    await post(`/api/train/${what}`, {});
-  } catch (error) {
-    message(reason(error));
-  }
-}
+const steer = (what) => attempt(() => post(`/api/train/${what}`, {}));
 
 /** Take note of a training that was started here, before its first event: what is shown of the one before it is over. @param {any} training */
 export function expect(training) {
