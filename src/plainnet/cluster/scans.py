@@ -25,7 +25,6 @@ from plainnet.engines.shared import check_shared
 from plainnet.errors import LossDivergedError, TableError, TrainingError
 from plainnet.packs.jobs import CUTS, Pack, bounded
 from plainnet.packs.members import Member, PackData, Recipe
-from plainnet.packs.streamed import Weigh
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
 from plainnet.tables.scan import Scan
