@@ -200,6 +200,16 @@ def test_an_upload_that_is_broken_off_is_not_kept(tmp_path, caplog) -> None:
 # Columns.
 
 
+def test_what_reading_warns_of_is_said_on_the_page(client) -> None:
+    name = client.post("/api/tables", params={"name": "twice.csv"}, content=b"size,size,y\n1,2,3\n4,5,6\n").json()[
+        "name"
+    ]
+    for _ in range(2):  # read, and remembered
+        notes = client.post("/api/columns", json={"table": name}).json()["notes"]
+        assert notes == ["twice.csv: header cells that are empty or there twice were given the names 'size_2'."]
+    assert client.post("/api/columns", json={"table": "shop.csv"}).json()["notes"] == []
+
+
 def test_columns_are_told_with_kind_reason_missing_and_a_histogram(client) -> None:
     found = client.post("/api/columns", json={"table": "shop.csv"}).json()
     assert found["rows"] == found["looked_at"] == 300

@@ -37,7 +37,7 @@ from plainnet.studio.script import script_of
 from plainnet.studio.session import Order
 from plainnet.studio.state import BusyError, Studio, events
 from plainnet.studio.tryout import answer, form
-from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, receive, table_path
+from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, notes_of, receive, table_path
 from plainnet.studio.why import importance, why
 from plainnet.tables.read import read_table
 
@@ -123,8 +123,10 @@ def _choosing(studio: Studio) -> list[Route]:
 
     async def columns(request: Request) -> Response:
         wanted = await _body(request, _Columns)
-        table = await run_in_threadpool(lambda: load_table(table_path(studio.work, wanted.table)))
-        return _json(await run_in_threadpool(describe, table, wanted.kinds))
+        path = table_path(studio.work, wanted.table)
+        table = await run_in_threadpool(load_table, path)
+        described = await run_in_threadpool(describe, table, wanted.kinds)
+        return _json(described | {"notes": await run_in_threadpool(notes_of, path)})
 
     return [
         Route("/api/state", state),

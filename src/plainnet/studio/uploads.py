@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from plainnet.errors import TableError
+from plainnet.errors import DataWarning, TableError
 from plainnet.files import replacing
 from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
 from plainnet.tables.read import read_table
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["MOST_BYTES", "list_tables", "load_table", "receive", "safe_name", "table_path"]
+__all__ = ["MOST_BYTES", "list_tables", "load_table", "notes_of", "receive", "safe_name", "table_path"]
 
 #: Of an uploaded file.
 MOST_BYTES = 2 * 2**30
@@ -132,11 +133,30 @@ def load_table(path: Path) -> pl.DataFrame:
     Raises:
         TableError: it cannot be read.
     """
+    return _loaded(path)[0]
+
+
+def notes_of(path: Path) -> list[str]:
+    """Return what reading a table warned of, as the page says it; errors are those of ``load_table``."""
+    return _loaded(path)[1]
+
+
+def _loaded(path: Path) -> tuple[pl.DataFrame, list[str]]:
     with _reading:  # two tabs that ask at once read it once
         status = path.stat()
         return _read(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, _changed: int, _size: int) -> pl.DataFrame:
-    return read_table(path)
+def _read(path: Path, _changed: int, _size: int) -> tuple[pl.DataFrame, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        table = read_table(path)
+    notes = []
+    for each in caught:
+        text = str(each.message)
+        if str(path) in text:
+            notes.append(text.replace(str(path), path.name))
+        else:  # of another thread: all threads share one list of them
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return table, notes

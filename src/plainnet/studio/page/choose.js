@@ -84,6 +84,7 @@ async function choose(table, target, settings) {
     byId("target").value = target ?? names[names.length - 1];
     byId("table-title").textContent = `${table}: ${count(found.rows, "row", "rows")}, ${count(names.length, "column", "columns")}`;
     byId("looked-at").textContent = found.looked_at < found.rows ? `Drawn from ${found.looked_at.toLocaleString("en")} of its rows, at random; the training takes all.` : "";
+    byId("notes").replaceChildren(...found.notes.map((/** @type {string} */ note) => el("li", {}, note)));
     prefill(settings ?? {});
     drawColumns();
     byId("order").hidden = false;
