@@ -77,7 +77,6 @@ def main():
             re.sub(r"(<!-- paper[^\n]*-->\n).*?(\n<!-- end -->)", lambda m: m[1] + paper() + m[2], text, flags=re.S)
         )
         return
-    import ray
     import torch
 
     from plainnet.cluster.connect import connected
@@ -86,6 +85,8 @@ def main():
     with connected("local", 4):
         size = {"n_rows": 65_536, "width": WIDTH, "features": FEATURES, "epochs": 6}
         seconds = {(w, b): measured(w, batch=b, **size) for b in (1024, 8192) for w in (1, 2, 4)}
+        import ray  # not before: it reads where to listen when it is imported
+
         tiny = {w: measured(w, batch=64, n_rows=6400, width=1, features=1, epochs=6) for w in (1, 2, 4)}
     a_row = (seconds[1, 8192] - seconds[1, 1024]) / (8192 - 1024)
     found = {

@@ -1,5 +1,6 @@
 """Connecting to a cluster: what is refused, what listens, who is let in."""
 
+import os
 import re
 import subprocess
 import sys
@@ -64,3 +65,20 @@ def test_all_that_listens_listens_on_the_loopback_interface(ray_cluster) -> None
         if hasattr(ray.get_runtime_context().worker, "node")
         else True
     )
+
+
+@pytest.mark.cluster
+def test_auto_begins_a_cluster_on_the_loopback_interface_where_none_runs() -> None:
+    """In a process without any of Ray's settings, as a user's: the cluster of these tests, which has a token, is not to be seen."""
+    code = (
+        "from plainnet.cluster import connect\n"
+        "connect._answers = lambda address: False\n"
+        "with connect.connected('auto', 1) as workers:\n"
+        "    import ray\n"
+        "    print(workers, ray.util.get_node_ip_address())"
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["1", "127.0.0.1"], done.stderr

@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import warnings
@@ -135,12 +136,10 @@ def _running() -> str:
     named = os.environ.get("RAY_ADDRESS", "")
     if named and named not in ("auto", "local"):
         return named
-    from ray._private.services import find_gcs_addresses
-
-    for address in sorted(find_gcs_addresses()):
-        if _answers(address):
-            return str(address)
-    return "local"
+    # In another process: Ray reads where to listen when it is imported, and that is not decided yet.
+    script = "from ray._private.services import find_gcs_addresses; print(*sorted(find_gcs_addresses()))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return next(filter(_answers, found.stdout.split()), "local")
 
 
 def _answers(address: str) -> bool:
