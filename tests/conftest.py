@@ -13,6 +13,9 @@ import torch
 
 matplotlib.use("Agg")
 
+#: A program of its own, whose library is installed by hand.
+collect_ignore = ["storage/guided.py"]
+
 
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> Iterator[None]:
