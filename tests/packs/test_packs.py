@@ -379,3 +379,24 @@ def test_the_network_alone_says_what_the_estimator_says(kind) -> None:
         found = net.target_.decode(np.exp(numbers) if kind == "counts" else np.sort(numbers, axis=1))
         expected = net.predict(X)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+
+
+def test_a_member_that_runs_out_of_memory_is_left_out_and_the_others_vote(waves, monkeypatch) -> None:
+    from plainnet.training import many
+
+    real, calls = many.record, []
+
+    def short_of_memory(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError("cannot allocate 3 GiB")
+        return real(*arguments)
+
+    monkeypatch.setattr(many, "record", short_of_memory)
+    with pytest.warns(
+        plainnet.PlainnetWarning, match=r"1 of 4 trials failed: trial \d: MemoryError: cannot allocate 3 GiB"
+    ):
+        net = NetRegressor(members=4, **QUICK).fit(*waves)
+    assert len(net.members_) == 3
+    assert sum(member.weight for member in net.members_) == pytest.approx(1)
+    assert np.isfinite(net.predict(waves[0])).all()
