@@ -17,9 +17,11 @@ from plainnet.cli.cli import app as command_line
 from plainnet.errors import RunError, SettingError
 from plainnet.runs.train_run import train_run
 from plainnet.studio import uploads
+from plainnet.studio.keep import predictions_csv
 from plainnet.studio.session import Session
 from plainnet.studio.state import Studio, events
 from plainnet.studio.studio import serve
+from tests.helpers import people
 from tests.studio.helpers import HOST, Client, until
 
 QUICK = {"effort": "quick", "members": 2, "epochs": 3}
@@ -507,3 +509,17 @@ def test_what_a_run_rests_on_and_what_made_a_row_s_prediction(client, run, numbe
     answer = client.get(f"/api/runs/{run}/onnx")
     assert answer.headers["content-disposition"] == f'attachment; filename="{run}.onnx"'
     onnx.checker.check_model(onnx.load_from_string(answer.content))
+
+
+def test_predictions_get_names_that_are_free() -> None:
+    classifier = plainnet.NetClassifier(members=1, hidden=(4,), epochs=1).fit(people(), "rich")
+    rows = (
+        people(rows=3)
+        .drop("rich")
+        .with_columns(pl.lit("a").alias("prediction"), pl.lit("b").alias("prediction (plainnet)"))
+    )
+    text = predictions_csv(classifier, rows).decode()
+    names = text.splitlines()[0].split(",")
+    assert len(set(names)) == len(names)
+    assert "prediction (plainnet) (plainnet)" in names
+    assert text.splitlines()[1].count(",a,b,") == 1

@@ -40,8 +40,11 @@ def predictions_csv(estimator: NetClassifier | NetRegressor, rows: pl.DataFrame)
     """
     with warnings.catch_warnings(action="ignore", category=DataWarning):
         columns = prediction_columns(estimator, rows)
-    taken = set(rows.columns)
-    named = {name if name not in taken else f"{name} (plainnet)": values for name, values in columns.items()}
+    taken, named = set(rows.columns), {}
+    for name, values in columns.items():
+        while name in taken:
+            name += " (plainnet)"  # noqa: PLW2901 - until it is free
+        named[name] = values
     result = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in named.items()})
     plain = [column for column in rows.get_columns() if not (column.dtype.is_nested() or column.dtype == pl.Binary)]
     return defused(pl.concat([pl.DataFrame(plain), result], how="horizontal")).write_csv().encode()

@@ -46,13 +46,14 @@ def why(path: Path, estimator: NetClassifier | NetRegressor, values: Mapping[str
         TableError: a value is none of its column's kind.
         RunError: the run's table is not the one it was.
     """
+    background = _background(path, (path / "run.json").stat().st_mtime_ns)  # of a run that is written anew, the new one
     with warnings.catch_warnings(action="ignore", category=DataWarning):
-        found = explain_row(estimator, row_of(estimator, values), _background(path), n_permutations=ORDERS).to_json()
+        found = explain_row(estimator, row_of(estimator, values), background, n_permutations=ORDERS).to_json()
     return found | {"output": str(found["output"]), "contributions": found["contributions"][:SHOWN]}
 
 
 @lru_cache(maxsize=4)
-def _background(path: Path) -> pl.DataFrame:
+def _background(path: Path, _written: int) -> pl.DataFrame:
     own = find_table(read_run(path))
     train = own.table[own.parts["train"]]
     return train.sample(min(MOST_BACKGROUND, train.height), seed=0)
