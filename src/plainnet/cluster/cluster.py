@@ -21,9 +21,8 @@ from plainnet.engines.fused import dropout_seed_of
 from plainnet.engines.job import Epoch, Job, Loss
 from plainnet.engines.shared import check_shared
 from plainnet.errors import LossDivergedError
-from plainnet.estimators.streamed import scans_trained_by
 from plainnet.settings import EarlyStopping, check_number
-from plainnet.training.elsewhere import trained_by
+from plainnet.training.elsewhere import SCANS, trained_by
 from plainnet.training.history import History
 from plainnet.training.prepare import prepared
 
@@ -53,7 +52,7 @@ def spread(cluster: str = "auto", workers: int | None = None) -> Iterator[int]:
     with (
         connected(cluster, workers) as n_workers,
         trained_by(partial(train_members, n_workers)),
-        scans_trained_by(partial(train_scan, n_workers)),
+        trained_by(partial(train_scan, n_workers), SCANS),
     ):
         yield n_workers
 
@@ -138,7 +137,7 @@ def train(
         connected(cluster, workers) as n_workers,
     ):  # fmt: skip
         check_shared(job, n_workers)
-        chosen = engine_of_workers(job, engine, device, progress=progress)
+        chosen = engine_of_workers(job, engine, device, n_workers, progress=progress)
         return _train(job, chosen, device, n_workers, checkpoint_every, progress=progress, on_epoch=on_epoch)
 
 
@@ -159,9 +158,9 @@ def _train(
 
     bare = replace(job, x=job.x[:0], y=job.y[:0], weight=None, validation=None)
     held = 0 if job.validation is None else len(job.validation[0])
-    name = "fused" if engine.name == "fused" else "eager"
-    reason = f"{engine.reason}, on {n_workers} workers of a Ray cluster"
-    task = Task(bare, len(job.x), held, name, reason, device, dropout_seed_of(job), every, hooks_of(job.optimizer))
+    task = Task(
+        bare, len(job.x), held, engine.name, engine.reason, device, dropout_seed_of(job), every, hooks_of(job.optimizer)
+    )
     firsts = [len(job.x) * rank // n_workers for rank in range(n_workers + 1)]
     with crew_of(n_workers, gpus=device == "cuda") as crew:
         rows = [ray.put(_part(job, rank, n_workers)) for rank in range(n_workers)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -268,8 +269,15 @@ def _look_after(crew: Crew) -> None:
             crew.dismiss(rank)
 
 
-def engine_of_workers(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *, progress: bool) -> Engine:
-    """Choose the engine of all workers, and have it compiled once, rather than by each of them."""
+def engine_of_workers(
+    job: Job, wanted: Literal["auto", "eager", "fused"], device: str, n_workers: int, *, progress: bool
+) -> Engine:
+    """Choose the engine of all workers, 'fused' or 'eager', and have it compiled once, rather than by each of them."""
+    chosen = _engine(job, wanted, device, progress=progress)
+    return replace(chosen, reason=f"{chosen.reason}, on {n_workers} workers of a Ray cluster")
+
+
+def _engine(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *, progress: bool) -> Engine:
     if device not in ("cpu", "cuda"):
         raise SettingError(f"device is 'cpu' or 'cuda' on a cluster, not {device!r}.")
     if device == "cuda":

@@ -22,8 +22,8 @@ from plainnet.engines.fused import draw_dropout_seed
 from plainnet.engines.job import Epoch, Epochs, Job
 from plainnet.engines.losses import RowWeightedLoss
 from plainnet.engines.shared import check_shared
-from plainnet.errors import LossDivergedError, TableError, TrainingError
-from plainnet.packs.jobs import CUTS, Pack, bounded
+from plainnet.errors import LossDivergedError, TableError
+from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
@@ -137,7 +137,8 @@ def _train_pack(
 ) -> Pack:
     """Train the members one after the other."""
     members: list[Member] = []
-    started, stopped_by, failure = perf_counter(), "", ""
+    failures: list[str] = []
+    started, stopped_by = perf_counter(), ""
     for number, recipe in enumerate(estimator._recipes(settings, seed)):
         left = inf if estimator.time_limit is None else estimator.time_limit - (perf_counter() - started)
         if left <= 0 and members:
@@ -146,7 +147,7 @@ def _train_pack(
         watch = _Watch(on_epochs, number, perf_counter() + left)
         member = _train_member(crew, estimator, data, recipe, settings, watch)
         if member.history.failure:
-            failure = failure or member.history.failure
+            failures.append(member.history.failure)
             continue
         cut = "time" if watch.is_over else member.history.stopped_by
         if len(member.history):
@@ -154,10 +155,7 @@ def _train_pack(
         if cut in CUTS:
             stopped_by = member.history.stopped_by = cut
             break
-    if not members:
-        if failure:
-            raise TrainingError(f"no network could be trained: {failure}")
-        raise KeyboardInterrupt
+    check_trained(members, failures)
     return Pack(members, None, stopped_by, perf_counter() - started)
 
 
@@ -197,12 +195,11 @@ def _train_member(
         stopping=EarlyStopping(patience=settings.patience) if n_held else None,
     )  # fmt: skip
     check_shared(job, 1 if len(crew.workers) == 1 else 2)
-    engine = engine_of_workers(job, estimator._engine(), "cpu", progress=estimator.verbose)
+    engine = engine_of_workers(job, estimator._engine(), "cpu", len(crew.workers), progress=estimator.verbose)
     firsts = np.cumsum([0, *(each.n_rows for each in dealt)]).tolist()
     with bounded(optimizer, network, recipe):
         task = Task(
-            job, n_rows, n_held, "fused" if engine.name == "fused" else "eager",
-            f"{engine.reason}, on {len(crew.workers)} workers of a Ray cluster", "cpu", draw_dropout_seed(network), STATE_SECONDS,
+            job, n_rows, n_held, engine.name, engine.reason, "cpu", draw_dropout_seed(network), STATE_SECONDS,
             hooks_of(optimizer), partial(recipe.targets, target=data.target), n_rows / sum(weights) if weights else 1.0,
         )  # fmt: skip
     try:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +31,7 @@ from plainnet.tables.sketch import Sketch, TargetTally, sketch
 from plainnet.tables.tables import target_array
 from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
 from plainnet.tables.wording import did_you_mean
+from plainnet.training.elsewhere import SCANS
 from plainnet.training.progress import count_bar
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from plainnet.packs.streamed import Weigh
     from plainnet.training.many import OnEpochs
 
-__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of", "scans_trained_by"]
+__all__ = ["MOST_BYTES", "asked_scan", "fit_scan", "scan_of"]
 
 #: Bytes, at 8 a cell, above which Parquet files are read piece by piece.
 MOST_BYTES = 2 * 2**30
@@ -53,19 +53,6 @@ DEFAULT_SHARE = 1 / 6
 
 Told = Callable[[], None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
-
-#: What encodes and trains in place of this process; None: it does. Called as ``cluster.scans.train_scan``, but for the number of workers.
-_elsewhere: ContextVar[Callable[..., Pack] | None] = ContextVar("elsewhere", default=None)
-
-
-@contextlib.contextmanager
-def scans_trained_by(trainer: Callable[..., Pack]) -> Iterator[None]:
-    """Have ``trainer`` encode and train on the tables that are fitted piece by piece inside the block, on this thread."""
-    token = _elsewhere.set(trainer)
-    try:
-        yield
-    finally:
-        _elsewhere.reset(token)
 
 
 def scan_of(X: Any, *, stream: bool = False) -> Scan | None:
@@ -130,7 +117,7 @@ def fit_scan(
     shard_rows = max(1, scan.settings.shard_bytes // (4 * layout.n_features))
     share = min(share, min(scan.settings.held_out_rows, shard_rows) / tally.rows)
     weigh = _weigher(estimator, tally)
-    if (trainer := _elsewhere.get()) is not None:
+    if (trainer := SCANS.get()) is not None:
         if training.weight is not None:
             raise SettingError(
                 "a table that is read piece by piece on a cluster has no sample_weight: leave it out, or train here."

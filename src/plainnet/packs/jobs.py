@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from plainnet.training.history import History
 from plainnet.training.many import Trial
 from plainnet.training.schedules import warmup_cosine
 
-__all__ = ["CUTS", "Pack", "PackJob", "bounded", "fold_of_rows", "make_pack_job"]
+__all__ = ["CUTS", "Pack", "PackJob", "bounded", "check_trained", "fold_of_rows", "make_pack_job"]
 
 Array = npt.NDArray[np.float64]
 
@@ -117,13 +117,27 @@ class PackJob:
             for trial, held, history, recipe in zip(self.trials, self.held_out, histories, self.recipes, strict=True)
             if len(history)
         ]
-        if not members:
-            reasons = [history.failure for history in histories if history.failure]
-            if not reasons:
-                raise KeyboardInterrupt
-            raise TrainingError(f"no network could be trained: {reasons[0]}")
+        check_trained(members, (history.failure for history in histories))
         cut = next((history.stopped_by for history in histories if history.stopped_by in CUTS), "")
         return Pack(members, elect(self.data, members), cut, seconds)
+
+
+def check_trained(members: Sequence[Member], failures: Iterable[str]) -> None:
+    """Check that there are members to vote.
+
+    Args:
+        members: those that learnt something.
+        failures: why others did not, '' where they were stopped.
+
+    Raises:
+        TrainingError: all failed; the message is the first one's reason.
+        KeyboardInterrupt: the training was stopped before there was anything to keep.
+    """
+    if members:
+        return
+    if reason := next(filter(None, failures), ""):
+        raise TrainingError(f"no network could be trained: {reason}")
+    raise KeyboardInterrupt
 
 
 def make_pack_job(
@@ -162,10 +176,9 @@ def make_pack_job(
             kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
         held_out.append(held)
         network = build(recipe)
-        trials.append(_trial(network, optimize(network, recipe), data, kept, held, settings, recipe))
-    for trial in trials:
-        trial.options["loss"] = loss
-        if engine == "fused" and device == "cpu":  # now, so that a member's numbers are its own wherever it is trained
+        trials.append(_trial(network, optimize(network, recipe), loss, data, kept, held, settings, recipe))
+    if engine == "fused" and device == "cpu":  # now, so that a member's numbers are its own wherever it is trained
+        for trial in trials:
             trial.options["dropout_seed"] = draw_dropout_seed(trial.model)
     return PackJob(data, recipes, settings, trials, held_out, device, engine, time_limit, torch.get_rng_state())
 
@@ -186,6 +199,7 @@ def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe
 def _trial(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    loss: Loss,
     data: PackData,
     kept: Rows,
     held: Rows,
@@ -206,6 +220,7 @@ def _trial(
     return Trial(
         network,
         optimizer,
+        loss=loss,
         x=data.x if everything else data.x[kept],
         y=recipe.targets(data.y if everything else data.y[kept], data.target),
         sample_weight=None if weight is None else weight[kept],

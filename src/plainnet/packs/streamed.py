@@ -20,8 +20,7 @@ import torch
 from torch import nn
 
 from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.errors import TrainingError
-from plainnet.packs.jobs import CUTS, Pack, bounded
+from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
@@ -159,11 +158,7 @@ def train_streamed(
         run = partial(train_all, device=device, engine=engine)
         cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
     members = [member for runner in runners if (member := runner.finished(cut)) is not None]
-    if not members:
-        reasons = [runner.history.failure for runner in runners if runner.history.failure]
-        if not reasons:
-            raise KeyboardInterrupt  # stopped before there was anything to keep
-        raise TrainingError(f"no network could be trained: {reasons[0]}")
+    check_trained(members, (runner.history.failure for runner in runners))
     elect(data, members)
     return Pack(members, None, cut, perf_counter() - started)
 

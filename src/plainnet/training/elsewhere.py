@@ -1,27 +1,28 @@
-"""Where the networks of ``train_many`` are trained: on threads of this process, or where a block says."""
+"""Where networks are trained: in this process, or where a block says."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
-from plainnet.training.history import History
+__all__ = ["NETWORKS", "SCANS", "trained_by"]
 
-__all__ = ["elsewhere", "trained_by"]
+Trainer = Callable[..., Any]
+Place = ContextVar[Trainer | None]
 
-#: Trains as ``train_many`` does, and is called with its arguments.
-Trainer = Callable[..., list[History]]
-
-#: What trains in place of this process's threads; None: they do.
-elsewhere: ContextVar[Trainer | None] = ContextVar("elsewhere", default=None)
+#: Trains in place of ``train_many``, with whose arguments it is called; None: the threads of this process do.
+NETWORKS: Place = ContextVar("NETWORKS", default=None)
+#: Encodes and trains on tables that are fitted piece by piece, as ``cluster.scans.train_scan`` does; None: this process does.
+SCANS: Place = ContextVar("SCANS", default=None)
 
 
 @contextlib.contextmanager
-def trained_by(trainer: Trainer) -> Iterator[None]:
-    """Have ``trainer`` train all that ``train_many`` is asked for inside the block, on this thread."""
-    token = elsewhere.set(trainer)
+def trained_by(trainer: Trainer, place: Place = NETWORKS) -> Iterator[None]:
+    """Have ``trainer`` do inside the block, on this thread, what ``place`` says."""
+    token = place.set(trainer)
     try:
         yield
     finally:
-        elsewhere.reset(token)
+        place.reset(token)

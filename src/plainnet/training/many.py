@@ -23,7 +23,7 @@ from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, S
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
-from plainnet.training.elsewhere import elsewhere
+from plainnet.training.elsewhere import NETWORKS
 from plainnet.training.history import History
 from plainnet.training.keeping import Keeper
 from plainnet.training.prepare import prepared
@@ -134,9 +134,9 @@ def train_many(
     check_number("time_limit", time_limit, above=0)
     trials = list(trials)
     _check_trials(trials, options)
-    if (trainer := elsewhere.get()) is not None:
+    if (trainer := NETWORKS.get()) is not None:
         shared = {"progress": progress, "on_epochs": on_epochs, "checkpoints": checkpoints}
-        histories = trainer(trials, x, y, engine=engine, time_limit=time_limit, **shared, **options)
+        histories: list[History] = trainer(trials, x, y, engine=engine, time_limit=time_limit, **shared, **options)
         _warn_of_failures(histories)
         return histories
     histories = [History("", "") for _ in trials]
