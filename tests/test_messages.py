@@ -17,10 +17,11 @@ from typing import NamedTuple
 import pytest
 
 from plainnet import MissingExtraError, NetClassifier, RunError, SettingError, TableError, errors, scan_table
+from plainnet.cli.serve import serve
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.shards import writing
 from plainnet.runs.resume import _check_facts
-from plainnet.service.listen import listen, server_of
+from plainnet.service.listen import listen
 from plainnet.studio.script import script_of
 from plainnet.studio.state import Studio
 from plainnet.studio.studio import MOST_JSON, _file
@@ -111,8 +112,10 @@ def test_a_port_that_needs_rights_and_a_server_that_is_not_installed(monkeypatch
     with pytest.raises(SettingError, match="port 80 is not allowed for this user. Choose --port 1024"):
         listen("127.0.0.1", 80)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    for each in ("service", "listen"):
+        monkeypatch.delitem(sys.modules, f"plainnet.service.{each}", raising=False)
     with pytest.raises(MissingExtraError, match="Serving over HTTP needs uvicorn"):
-        server_of(None, "127.0.0.1", 80)
+        serve([])
 
 
 def test_a_disk_without_room_for_encoded_rows(monkeypatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from plainnet import RunError, files
 from plainnet.kernels import crew, kernels
-from plainnet.service import listen, service
+from plainnet.service import service
 from tests.helpers import people
 
 SOURCE = Path(__file__).parents[1] / "src" / "plainnet"
@@ -94,7 +94,7 @@ def test_a_server_runs_without_sighup(tmp_path, monkeypatch) -> None:
 
         asyncio.run(server.config.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send))
 
-    monkeypatch.setattr(listen, "run", up_and_down)
+    monkeypatch.setattr(service, "run", up_and_down)
     service.serve({"rich": tmp_path / "rich.safetensors"}, port=0, ready=said.append)
     assert said[0].startswith("http://127.0.0.1:")
     assert said[1:] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -25,7 +25,7 @@ def table():
 
 def drift_of(table):
     schema = Schema.learn(table)
-    return Drift(schema, Intake.of(schema, 10_000).table_of)
+    return Drift(schema, Intake(schema, 10_000).table_of)
 
 
 def test_rows_are_counted_as_their_table_is(table):

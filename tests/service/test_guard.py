@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from plainnet.errors import SettingError
-from plainnet.service.guard import allowed_hosts, guarded
+from plainnet.service.guard import Guard, allowed_hosts
 from plainnet.service.listen import listen
 
 OWN = allowed_hosts("127.0.0.1", 8000)
@@ -55,18 +55,18 @@ def ask(app, method="POST", path="/x", headers=(), parts=(b"",), delay=0.0, host
 
 @pytest.mark.parametrize("host", [b"127.0.0.1:8000", b"LOCALHOST:8000", b"[::1]:8000"])
 def test_our_own_hosts_are_answered(host):
-    assert ask(guarded(echo, hosts=OWN), parts=(b"ab", b"c"), host=host)[::2] == (200, b"3")
+    assert ask(Guard(echo, hosts=OWN), parts=(b"ab", b"c"), host=host)[::2] == (200, b"3")
 
 
 @pytest.mark.parametrize("host", [b"evil.example:8000", b"127.0.0.1", b"127.0.0.1:8001", b"127.0.0.1:8000.evil", None])
 def test_other_hosts_are_not(host):
-    status, _, body = ask(guarded(echo, hosts=OWN), method="GET", host=host)
+    status, _, body = ask(Guard(echo, hosts=OWN), method="GET", host=host)
     assert status == 421
     assert "Host header names no host" in json.loads(body)["error"]
 
 
 def test_two_host_headers_are_refused():
-    assert ask(guarded(echo, hosts=OWN), headers=[(b"host", b"127.0.0.1:8000")])[0] == 400
+    assert ask(Guard(echo, hosts=OWN), headers=[(b"host", b"127.0.0.1:8000")])[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_two_host_headers_are_refused():
     ],
 )
 def test_a_page_of_another_origin_cannot_change_anything(headers, status):
-    app = guarded(echo, hosts=OWN)
+    app = Guard(echo, hosts=OWN)
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert ask(app, method=method, headers=headers)[0] == status
     assert ask(app, method="GET", headers=headers)[0] == 200
@@ -102,28 +102,28 @@ def test_a_page_of_another_origin_cannot_change_anything(headers, status):
     ],
 )
 def test_the_token_comes_as_a_bearer_or_a_cookie(headers, status):
-    app = guarded(echo, hosts=OWN, token="right", cookie="plainnet", open_paths=["/health"])
+    app = Guard(echo, hosts=OWN, token="right", cookie="plainnet", open_paths=["/health"])
     assert ask(app, headers=headers)[0] == status
     assert ask(app, path="/health", headers=headers)[0] == 200
 
 
 def test_the_cookie_counts_only_where_there_is_one():
-    assert ask(guarded(echo, hosts=OWN, token="right"), headers=[(b"cookie", b"None=right; plainnet=right")])[0] == 401
+    assert ask(Guard(echo, hosts=OWN, token="right"), headers=[(b"cookie", b"None=right; plainnet=right")])[0] == 401
 
 
 def test_any_host_needs_a_token_and_no_token_is_empty():
     assert allowed_hosts("0.0.0.0", 8000) is None  # noqa: S104 - nothing is bound
     with pytest.raises(SettingError, match="every address reaches needs a token"):
-        guarded(echo, hosts=None)
+        Guard(echo, hosts=None)
     with pytest.raises(SettingError, match="token is empty"):
-        guarded(echo, hosts=OWN, token=" ")
+        Guard(echo, hosts=OWN, token=" ")
     right = [(b"authorization", b"Bearer t")]
-    assert ask(guarded(echo, hosts=None, token="t"), headers=right, host=b"anything")[0] == 200
+    assert ask(Guard(echo, hosts=None, token="t"), headers=right, host=b"anything")[0] == 200
 
 
 @pytest.mark.parametrize("app", [echo, careless])
 def test_a_body_that_is_too_large_is_refused_announced_or_not(app):
-    app = guarded(app, hosts=OWN, most_body_bytes=5)
+    app = Guard(app, hosts=OWN, most_body_bytes=5)
     assert ask(app, parts=(b"123", b"45"))[0] == 200
     assert ask(app, parts=(b"123", b"456", b""))[0] == 413
     assert ask(app, headers=[(b"content-length", b"6")])[0] == 413
@@ -133,26 +133,26 @@ def test_a_body_that_is_too_large_is_refused_announced_or_not(app):
 
 @pytest.mark.parametrize("app", [echo, careless])
 def test_a_body_that_takes_too_long_is_refused(app):
-    status, headers, body = ask(guarded(app, hosts=OWN, body_seconds=0.05), parts=(b"1",) * 50, delay=0.02)
+    status, headers, body = ask(Guard(app, hosts=OWN, body_seconds=0.05), parts=(b"1",) * 50, delay=0.02)
     assert (status, headers[b"connection"]) == (408, b"close")
     assert "did not arrive within 0.05 seconds" in json.loads(body)["error"]
 
 
 def test_a_packed_body_is_refused():
-    assert ask(guarded(echo, hosts=OWN), headers=[(b"content-encoding", b"gzip")])[0] == 415
-    assert ask(guarded(echo, hosts=OWN), headers=[(b"content-encoding", b"identity")])[0] == 200
+    assert ask(Guard(echo, hosts=OWN), headers=[(b"content-encoding", b"gzip")])[0] == 415
+    assert ask(Guard(echo, hosts=OWN), headers=[(b"content-encoding", b"identity")])[0] == 200
 
 
 def test_a_bug_is_one_sentence_that_tells_nothing(caplog):
-    status, _, body = ask(guarded(buggy, hosts=OWN))
+    status, _, body = ask(Guard(buggy, hosts=OWN))
     assert (status, json.loads(body)) == (500, {"error": "an internal error; the server's log has it."})
     assert "/secret/path" in caplog.text
 
 
 def test_every_answer_has_the_headers_of_safety():
     for app, headers in ((echo, []), (buggy, []), (echo, [(b"origin", b"null")])):
-        found = ask(guarded(app, hosts=OWN, content_security_policy="default-src 'none'"), headers=headers)[1]
-        assert found[b"content-security-policy"] == b"default-src 'none'"
+        found = ask(Guard(app, hosts=OWN), headers=headers)[1]
+        assert found[b"content-security-policy"].startswith(b"default-src 'self'; base-uri 'none'; form-action 'self'")
         assert found[b"x-content-type-options"] == b"nosniff"
         assert found[b"referrer-policy"] == b"no-referrer"
 

@@ -19,7 +19,7 @@ from tests.service.conftest import rows_of
 
 @pytest.fixture(scope="module")
 def intake():
-    return Intake.of(Schema.learn(people().drop("income", "rich")), most_rows=5)
+    return Intake(Schema.learn(people().drop("income", "rich")), most_rows=5)
 
 
 def refused(intake, body):
@@ -141,7 +141,7 @@ def test_every_kind_of_column_is_read_as_it_was_fitted():
         }
     )
     schema = Schema.learn(table, kinds={"code": "category", "large": "category"})
-    intake = Intake.of(schema, 100)
+    intake = Intake(schema, 100)
     assert intake.types == ("number", "number", "number", "whole", "date")
     rows = [row | {"when": row["when"].isoformat()} for row in table.to_dicts()]
     read = intake.table_of(intake.rows_of_json(json.dumps(rows).encode()))

@@ -63,8 +63,7 @@ def answer(estimator: Estimator, table: pl.DataFrame | Mapping[str, Sequence[Any
     if not isinstance(estimator, NetClassifier):
         return Answer(_finite(estimator.predict(table)), None, facts_of(estimator))
     probabilities = _finite(estimator.predict_proba(table))
-    predictions = estimator.target_.decode(probabilities)
-    return Answer(predictions, probabilities, facts_of(estimator))
+    return Answer(estimator.target_.decode(probabilities), probabilities, facts_of(estimator))
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -95,7 +94,11 @@ def written(answer: Answer, media: str) -> bytes:
     if media == JSON:
         probabilities = {} if answer.probabilities is None else {"probabilities": answer.probabilities.tolist()}
         return _encode({"predictions": answer.predictions.tolist(), **probabilities, **answer.facts})
-    buffer, frame = io.BytesIO(), _frame(answer)
+    names = answer.facts.get("classes") or answer.facts.get("labels") or ()
+    # The columns that ``plainnet predict`` writes too.
+    columns = named_columns(answer.predictions, answer.probabilities, names, answer.facts.get("quantiles") or ())
+    texts = {name: values.tolist() if values.dtype.kind in "OU" else values for name, values in columns.items()}
+    buffer, frame = io.BytesIO(), pl.DataFrame(texts)
     if media == CSV:
         frame.write_csv(buffer)
     elif media == ARROW_STREAM:
@@ -103,16 +106,3 @@ def written(answer: Answer, media: str) -> bytes:
     else:
         frame.write_ipc(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     return buffer.getvalue()
-
-
-def _frame(answer: Answer) -> pl.DataFrame:
-    """Return the columns that ``plainnet predict`` writes too."""
-    facts = answer.facts
-    columns = named_columns(
-        answer.predictions,
-        answer.probabilities,
-        facts.get("classes") or facts.get("labels") or (),
-        facts.get("quantiles") or (),
-    )
-    texts = {name: values.tolist() if values.dtype.kind in "OU" else values for name, values in columns.items()}
-    return pl.DataFrame(texts)

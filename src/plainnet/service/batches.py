@@ -13,15 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import NamedTuple
 
 from plainnet.service.answers import Answer
 from plainnet.service.guard import RefusalError
+from plainnet.service.models import Model
 from plainnet.service.rows import Row
 
 __all__ = ["Batches", "busy", "too_late"]
-
-M = TypeVar("M")
 
 #: Rows of one batch, and of a request that may join one.
 MOST_BATCH_ROWS = 256
@@ -29,18 +28,17 @@ MOST_BATCH_ROWS = 256
 MOST_WAITING_ROWS = 4096
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[M]):
+class _Waiting(NamedTuple):
     """One request that waits."""
 
-    model: M
+    model: Model
     rows: Sequence[Row]
     arrived: float
     result: asyncio.Future[Answer]
 
 
 @dataclass
-class Batches(Generic[M]):
+class Batches:
     """The requests that wait for the next batch.
 
     Attributes:
@@ -49,14 +47,14 @@ class Batches(Generic[M]):
         seconds: after which a request that still waits is sent away.
     """
 
-    work: Callable[[M, Sequence[Row]], Answer]
+    work: Callable[[Model, Sequence[Row]], Answer]
     pool: ThreadPoolExecutor
     seconds: float
-    _queue: deque[_Waiting[M]] = field(default_factory=deque)
+    _queue: deque[_Waiting] = field(default_factory=deque)
     _waiting_rows: int = 0
     _task: asyncio.Task[None] | None = None
 
-    async def ask(self, model: M, rows: Sequence[Row]) -> Answer:
+    async def ask(self, model: Model, rows: Sequence[Row]) -> Answer:
         """Return the answer for some rows, at most MOST_BATCH_ROWS.
 
         Raises:
@@ -74,39 +72,31 @@ class Batches(Generic[M]):
 
     async def _work_off(self) -> None:
         """Predict batch after batch until nothing waits."""
-        loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # what the loop has read in this turn comes along
         while batch := self._take():
-            rows = batch[0].rows if len(batch) == 1 else [row for one in batch for row in one.rows]
-            try:
-                answer = await loop.run_in_executor(self.pool, self.work, batch[0].model, rows)
-            except Exception as error:  # noqa: BLE001 - it is the request's
-                await self._one_by_one(batch, error)
-                continue
-            first = 0
-            for one in batch:
-                stop = first + len(one.rows)
-                if not one.result.done():  # else its client has gone
-                    one.result.set_result(answer if len(batch) == 1 else answer.part(first, stop))
-                first = stop
+            await self._answer(batch)
 
-    async def _one_by_one(self, batch: list[_Waiting[M]], error: Exception) -> None:
-        """Answer each request alone, so that one's trouble is not the others'."""
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        rows = [row for one in batch for row in one.rows]
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self.pool, self.work, batch[0].model, rows)
+        except Exception as error:  # noqa: BLE001 - it is the request's
+            if len(batch) > 1:  # each alone, so that one's trouble is not the others'
+                for one in batch:
+                    await self._answer([one])
+            elif not batch[0].result.done():
+                batch[0].result.set_exception(error)
+            return
+        first = 0
         for one in batch:
-            try:
-                if len(batch) == 1:
-                    raise error
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self.pool, self.work, one.model, one.rows)
-                if not one.result.done():
-                    one.result.set_result(answer)
-            except Exception as own:  # noqa: BLE001 - it is handed on
-                if not one.result.done():
-                    one.result.set_exception(own)
+            stop = first + len(one.rows)
+            if not one.result.done():  # else its client has gone
+                one.result.set_result(answer.part(first, stop))
+            first = stop
 
-    def _take(self) -> list[_Waiting[M]]:
+    def _take(self) -> list[_Waiting]:
         """Take the oldest requests, of one model, off the queue."""
-        batch: list[_Waiting[M]] = []
+        batch: list[_Waiting] = []
         queue, n_rows, too_old = self._queue, 0, time.monotonic() - self.seconds
         while queue and n_rows + len(queue[0].rows) <= MOST_BATCH_ROWS:
             one = queue[0]
@@ -126,9 +116,9 @@ class Batches(Generic[M]):
 
 def busy() -> RefusalError:
     """Make the error for a request that comes while too many wait."""
-    return RefusalError(503, "too many requests wait. Try again in a second.", headers=[(b"retry-after", b"1")])
+    return RefusalError(503, "too many requests wait. Try again in a second.", headers={"retry-after": "1"})
 
 
 def too_late(seconds: float) -> RefusalError:
     """Make the error for a request that took too long."""
-    return RefusalError(503, f"no answer within {seconds:g} seconds.", headers=[(b"retry-after", b"5")])
+    return RefusalError(503, f"no answer within {seconds:g} seconds.", headers={"retry-after": "5"})

@@ -69,7 +69,7 @@ def short(cell: Any) -> str:
     if isinstance(cell, dict | list):
         return "an object" if isinstance(cell, dict) else "an array"
     is_huge = isinstance(cell, int) and abs(cell) >= 1e40
-    text = "so large a number" if is_huge else json.dumps(cell, ensure_ascii=False)
+    text = "so large a number" if is_huge else json.dumps(cell, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 

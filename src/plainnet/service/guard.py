@@ -16,27 +16,30 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from plainnet.errors import SettingError
 
-__all__ = ["App", "Receive", "RefusalError", "Scope", "Send", "allowed_hosts", "guarded", "is_local"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["Guard", "RefusalError", "allowed_hosts", "is_local"]
 
 LOGGER = logging.getLogger("plainnet.service")
 
 #: Methods that change nothing: they need no Origin of ours.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-#: Scripts, styles and pictures from here only, and no other page may frame ours.
-CONTENT_SECURITY_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+#: Of every answer. Scripts, styles and pictures come from here only, and no other page may frame ours.
+SAFETY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 
 #: Addresses that mean every address of the machine: no ``Host`` can be told to be ours.
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - only compared
@@ -52,10 +55,10 @@ class RefusalError(Exception):
     """
 
     def __init__(
-        self, status: int, message: str, fields: Mapping[str, Any] | None = None, headers: Collection[tuple[bytes, bytes]] = ()
+        self, status: int, message: str, fields: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> None:  # fmt: skip
         super().__init__(message)
-        self.status, self.fields, self.headers = status, dict(fields or {}), tuple(headers)
+        self.status, self.fields, self.headers = status, dict(fields or {}), headers or {}
 
 
 def is_local(host: str) -> bool:
@@ -89,20 +92,11 @@ def allowed_hosts(host: str, port: int, also: Collection[str] = ()) -> frozenset
     return frozenset(hosts | {name.lower() for name in also})
 
 
-def guarded(
-    app: App,
-    *,
-    hosts: Collection[str] | None,
-    token: str | None = None,
-    cookie: str | None = None,
-    open_paths: Collection[str] = (),
-    most_body_bytes: int = 16 * 2**20,
-    body_seconds: float = 30.0,
-    content_security_policy: str = CONTENT_SECURITY_POLICY,
-) -> App:
-    """Put the guard before an app.
+@dataclass(frozen=True)
+class Guard:
+    """An ASGI app that stands before another. It answers no WebSockets.
 
-    Args:
+    Attributes:
         app: any ASGI app.
         hosts: the ``Host`` headers that are ours (``allowed_hosts``); None: any, for which a token is demanded.
         token: what ``Authorization: Bearer …`` has to hold; None: nothing is asked.
@@ -110,36 +104,30 @@ def guarded(
         open_paths: paths that need no token, such as those a load balancer asks.
         most_body_bytes: of a request; 413 beyond it.
         body_seconds: in which a body has to arrive; 408 after it.
-        content_security_policy: of every answer.
-
-    Returns:
-        An ASGI app. It refuses WebSockets.
 
     Raises:
         SettingError: any host without a token, or an empty token.
     """
-    if token is not None and not token.strip():
-        raise SettingError("the token is empty. Choose a long one, such as: openssl rand -hex 32")
-    if hosts is None and token is None:
-        raise SettingError("a server that every address reaches needs a token. Pass token='…'.")
-    ours = None if hosts is None else frozenset(host.lower().encode("latin-1") for host in hosts)
-    secret, of_cookie = None if token is None else token.encode(), None if cookie is None else f"{cookie}=".encode()
-    rules = _Rules(ours, secret, of_cookie, frozenset(open_paths), most_body_bytes, body_seconds)
-    safety = [
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"content-security-policy", content_security_policy.encode("latin-1")),
-        (b"cross-origin-resource-policy", b"same-origin"),
-    ]
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await app(scope, receive, send)
-            return
+    app: ASGIApp
+    hosts: Collection[str] | None
+    token: str | None = None
+    cookie: str | None = None
+    open_paths: Collection[str] = ()
+    most_body_bytes: int = 16 * 2**20
+    body_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not self.token.strip():
+            raise SettingError("the token is empty. Choose a long one, such as: openssl rand -hex 32")
+        if self.hosts is None and self.token is None:
+            raise SettingError("a server that every address reaches needs a token. Pass token='…'.")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on."""
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
             return
-        body = _Body(receive, rules)
+        body = _Body(receive, self)
         started = False
 
         async def send_safely(message: Message) -> None:
@@ -148,12 +136,12 @@ def guarded(
                 if body.refusal is not None:
                     raise body.refusal  # the app made an answer of its own of our error
                 started = True
-                message["headers"] = [*message.get("headers", ()), *safety]
+                message["headers"] = [*message.get("headers", ()), *SAFETY]
             await send(message)
 
         try:
-            _check(scope, rules)
-            await app(scope, body.receive, send_safely)
+            self._check(scope)
+            await self.app(scope, body.receive, send_safely)
         except Exception as error:
             refusal = body.refusal or (error if isinstance(error, RefusalError) else None)
             if refusal is None:
@@ -161,40 +149,51 @@ def guarded(
             if started and refusal is None:
                 raise  # half an answer cannot be taken back: the server closes the connection
             if not started:
-                refusal = refusal or RefusalError(500, "an internal error; the server's log has it.")
+                answer = _answer_of(refusal or RefusalError(500, "an internal error; the server's log has it."))
                 # A body that was not read to its end cannot be told from the next request.
-                closing = [] if body.is_complete else [(b"connection", b"close")]
-                await _send_error(send, refusal, [*safety, *closing])
+                answer.raw_headers += SAFETY if body.is_complete else [*SAFETY, (b"connection", b"close")]
+                await answer(scope, receive, send)
 
-    return guard
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """What ``guarded`` was told, as the headers spell it."""
-
-    hosts: frozenset[bytes] | None
-    secret: bytes | None
-    cookie: bytes | None
-    open_paths: frozenset[str]
-    most_body_bytes: int
-    body_seconds: float
-
-    @property
     def too_large(self) -> RefusalError:
+        """Make the error for a body that is."""
         return RefusalError(413, f"the body is larger than {self.most_body_bytes:,} bytes. Send it in parts.")
+
+    def _check(self, scope: Scope) -> None:
+        """Look at the headers, once."""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name == b"host" and name in headers:
+                raise RefusalError(400, "the request has two Host headers.")
+            headers[name] = headers[name] + b"; " + value if name in headers else value
+        host, origin = headers.get(b"host", b"").lower(), headers.get(b"origin", b"").lower()
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise RefusalError(415, "the body is packed (Content-Encoding). Send it as it is.")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length[:20]) > self.most_body_bytes:
+            raise self.too_large()
+        if b"host" not in headers or (self.hosts is not None and host.decode("latin-1") not in self.hosts):
+            raise RefusalError(421, "the Host header names no host of this server.")
+        is_foreign = (origin and origin.partition(b"://")[2] != host) or (
+            headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+        )
+        if is_foreign and scope["method"] not in SAFE_METHODS:
+            raise RefusalError(403, "the request comes from a page of another origin.")
+        if self.token is not None and scope["path"] not in self.open_paths:
+            bearer = headers.get(b"authorization", b"")
+            given = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
+            if not given and self.cookie is not None:
+                cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
+                given = cookies.get(self.cookie, "").encode()
+            if not hmac.compare_digest(given, self.token.encode()):
+                raise RefusalError(401, "the token is missing or wrong. Send it as: Authorization: Bearer TOKEN")
 
 
 class _Body:
     """The body of one request as it arrives: counted, and against the clock."""
 
-    __slots__ = ("deadline", "is_complete", "left", "raw", "refusal", "rules")
-
-    def __init__(self, raw: Receive, rules: _Rules) -> None:
-        self.raw = raw
-        self.rules = rules
-        self.left = rules.most_body_bytes
-        self.deadline = 0.0
+    def __init__(self, raw: Receive, guard: Guard) -> None:
+        self.raw, self.guard, self.left = raw, guard, guard.most_body_bytes
+        self.deadline = asyncio.get_running_loop().time() + guard.body_seconds
         self.is_complete = False
         self.refusal: RefusalError | None = None
 
@@ -203,60 +202,21 @@ class _Body:
             return await self.raw()
         if self.refusal is not None:
             raise self.refusal
-        self.deadline = self.deadline or asyncio.get_running_loop().time() + self.rules.body_seconds
         try:
             async with asyncio.timeout_at(self.deadline):
                 message = await self.raw()
         except TimeoutError:
-            self.refusal = RefusalError(408, f"the body did not arrive within {self.rules.body_seconds:g} seconds.")
+            self.refusal = RefusalError(408, f"the body did not arrive within {self.guard.body_seconds:g} seconds.")
             raise self.refusal from None
         self.left -= len(message.get("body", b""))
         if self.left < 0:
-            self.refusal = self.rules.too_large
+            self.refusal = self.guard.too_large()
             raise self.refusal
         self.is_complete = not message.get("more_body", False)
         return message
 
 
-def _check(scope: Scope, rules: _Rules) -> None:
-    """Look at the headers, once."""
-    host: bytes | None = None
-    origin = site = authorization = cookies = b""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            if host is not None:
-                raise RefusalError(400, "the request has two Host headers.")
-            host = value.lower()
-        elif name == b"origin":
-            origin = value.lower()
-        elif name == b"sec-fetch-site":
-            site = value
-        elif name == b"authorization":
-            authorization = value
-        elif name == b"cookie":
-            cookies += value + b";"
-        elif name == b"content-encoding" and value.lower() != b"identity":
-            raise RefusalError(415, "the body is packed (Content-Encoding). Send it as it is.")
-        elif name == b"content-length" and (not value.isdigit() or int(value[:20]) > rules.most_body_bytes):
-            raise rules.too_large
-    if host is None or (rules.hosts is not None and host not in rules.hosts):
-        raise RefusalError(421, "the Host header names no host of this server.")
-    is_foreign = (origin and origin.partition(b"://")[2] != host) or site in (b"cross-site", b"same-site")
-    if is_foreign and scope["method"] not in SAFE_METHODS:
-        raise RefusalError(403, "the request comes from a page of another origin.")
-    if rules.secret is not None and scope["path"] not in rules.open_paths:
-        given = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
-        if not given and rules.cookie is not None:
-            parts = (part.strip() for part in cookies.split(b";"))
-            given = next((part[len(rules.cookie) :] for part in parts if part.startswith(rules.cookie)), b"")
-        if not hmac.compare_digest(given, rules.secret):
-            raise RefusalError(401, "the token is missing or wrong. Send it as: Authorization: Bearer TOKEN")
-
-
-async def _send_error(send: Send, refusal: RefusalError, headers: list[tuple[bytes, bytes]]) -> None:
+def _answer_of(refusal: RefusalError) -> Response:
     body = json.dumps({"error": str(refusal), **refusal.fields}, ensure_ascii=False).encode("utf-8", "replace")
-    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
-    if refusal.status == 401:
-        own.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": [*own, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    login = {"www-authenticate": "Bearer"} if refusal.status == 401 else {}
+    return Response(body, refusal.status, {**refusal.headers, **login}, "application/json")

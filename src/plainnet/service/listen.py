@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
 
-from plainnet.errors import MissingExtraError, SettingError
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-if TYPE_CHECKING:
-    import uvicorn
-
-    from plainnet.service.guard import App
+from plainnet.errors import SettingError
 
 __all__ = ["listen", "run", "server_of"]
 
@@ -43,19 +40,12 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise SettingError(f"port {port} is none: choose --port 1024 … 65535, or 0 for any that is free.")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.socket(family, kind, protocol)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        sock = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
-        raise SettingError(f"--host {host!r} is no address that is known: {error.strerror or error}.") from error
-    try:
-        if os.name == "posix":  # on Windows it would let two programs have one port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(2048)
-    except OSError as error:
-        sock.close()
         if error.errno == errno.EADDRINUSE:
             advice = "Choose another with --port, or --port 0 for any that is free."
             raise SettingError(f"port {port} is taken by another program. {advice}") from error
@@ -66,19 +56,42 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def server_of(app: App, host: str, port: int) -> uvicorn.Server:
+class _Patient(HttpToolsProtocol):
+    """uvicorn has no limit until a request's headers are complete: connections and memory could be held for nothing."""
+
+    _too_late: asyncio.TimerHandle | None = None
+    _n_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        is_waiting = self.cycle is before and (before is None or before.response_complete)
+        if is_waiting:  # a part of the next request's headers
+            self._n_bytes += len(data)
+            if self._n_bytes > MOST_HEADER_BYTES:
+                self.transport.close()
+            elif self._too_late is None:
+                self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        elif self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late, self._n_bytes = None, 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._too_late is not None:
+            self._too_late.cancel()
+
+
+def server_of(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
     """Return uvicorn for a guarded app: no ``server`` header, no access log (it would hold what is in URLs), limits on
     connections, on idling and on how slowly headers arrive. ``run`` starts it on the socket that ``listen`` gave.
-
-    Raises:
-        MissingExtraError: uvicorn is not installed.
     """  # noqa: D205
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "web", "Serving over HTTP") from error
     return uvicorn.Server(uvicorn.Config(
-        app, host=host, port=port, http=_patient_protocol(), ws="none", lifespan="on", log_level="warning", access_log=False,
+        app, host=host, port=port, http=_Patient, ws="none", log_level="warning", access_log=False,
         proxy_headers=False, server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     ))  # fmt: skip
@@ -94,43 +107,3 @@ def run(server: uvicorn.Server, sock: socket.socket) -> None:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _patient_protocol() -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, httptools' where it is installed, with a limit to its patience for headers."""
-    Base: Any
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
-    except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as Base
-
-    class Patient(Base):  # type: ignore[misc]
-        """uvicorn has no limit until a request's headers are complete: connections and memory could be held for nothing."""
-
-        _too_late: asyncio.TimerHandle | None = None
-        _n_bytes = 0
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
-
-        def data_received(self, data: bytes) -> None:
-            before = self.cycle
-            super().data_received(data)
-            is_waiting = self.cycle is before and (before is None or before.response_complete)
-            if is_waiting:  # a part of the next request's headers
-                self._n_bytes += len(data)
-                if self._n_bytes > MOST_HEADER_BYTES:
-                    self.transport.close()
-                elif self._too_late is None:
-                    self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
-            elif self._too_late is not None:
-                self._too_late.cancel()
-                self._too_late, self._n_bytes = None, 0
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._too_late is not None:
-                self._too_late.cancel()
-
-    return Patient

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plainnet.service.drift import Drift
-from plainnet.service.guard import App, Receive, Scope, Send
 from plainnet.service.models import Model
 from plainnet.service.rows import Row
 
@@ -26,12 +26,12 @@ LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 MOST_LOOKED_AT = 10_000
 
 
-class Metrics:
+class Metrics(Collector):
     """The counters of one service, and what its rows look like."""
 
     def __init__(self) -> None:
-        own: Any = {"registry": CollectorRegistry()}
-        self.registry = own["registry"]
+        self.registry = CollectorRegistry()
+        own: Any = {"registry": self.registry}
         self.requests = Counter("plainnet_requests", "Requests by route and status.", ["route", "status"], **own)
         self.seconds = Histogram(
             "plainnet_request_seconds", "Seconds from the headers to the end of the answer.", ["route"], buckets=LATENCIES, **own
@@ -44,9 +44,9 @@ class Metrics:
         self.loaded = Gauge(
             "plainnet_model_loaded_timestamp_seconds", "When the model in use was read.", ["model"], **own
         )
-        self.drifts: MutableMapping[str, Drift] = {}
+        self.drifts: dict[str, Drift] = {}
         self._lock = threading.Lock()
-        self.registry.register(_Cells(self.drifts, self._lock))
+        self.registry.register(self)
 
     def begin(self, model: Model) -> None:
         """Count a model's rows against its schema, from now on."""
@@ -66,69 +66,53 @@ class Metrics:
         """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-
-class _Cells(Collector):
-    """What is known of the cells, counted when it is asked for."""
-
-    def __init__(self, drifts: Mapping[str, Drift], lock: threading.Lock) -> None:
-        self.drifts = drifts
-        self.lock = lock
-
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is known of the cells, counted when it is asked for."""
         labels = ["model", "column"]
-        missing = CounterMetricFamily("plainnet_missing_cells", "Cells without a value.", labels=labels)
-        unseen = CounterMetricFamily("plainnet_unseen_cells", "Cells with a level no training row had.", labels=labels)
+        totals = {
+            "missing": CounterMetricFamily("plainnet_missing_cells", "Cells without a value.", labels=labels),
+            "unseen": CounterMetricFamily("plainnet_unseen_cells", "Cells with a level no training row had.", labels=labels),
+        }  # fmt: skip
+        said = {
+            "missing": "without a value", "unseen": "with a level no training row had", "beyond": "beyond the training rows' range",
+        }  # fmt: skip
         shares = {
             name: GaugeMetricFamily(f"plainnet_column_{name}_share", f"Share of the last rows {text}.", labels=labels)
-            for name, text in (
-                ("missing", "without a value"),
-                ("unseen", "with a level no training row had"),
-                ("beyond", "beyond the training rows' range"),
-            )
+            for name, text in said.items()
         }
         psi = GaugeMetricFamily("plainnet_column_psi", "Population stability index of the last rows.", labels=labels)
-        with self.lock:
+        with self._lock:
             for model, drift in self.drifts.items():
                 drift.count()
                 for name, seen in drift.totals.items():
-                    missing.add_metric([model, name], seen.missing)
-                    unseen.add_metric([model, name], seen.unseen)
+                    for what, total in totals.items():
+                        total.add_metric([model, name], getattr(seen, what))
                 recent = drift.recent()
-                for column in drift.schema.used:
-                    if column.name in recent:
-                        cells = recent[column.name]
-                        for share, family in shares.items():
-                            family.add_metric([model, column.name], getattr(cells, share) / cells.rows)
-                        if (index := drift.psi(column, cells)) is not None:
-                            psi.add_metric([model, column.name], index)
-        yield from (missing, unseen, *shares.values(), psi)
+                for column in drift.schema.used if recent else ():
+                    cells = recent[column.name]
+                    for what, share in shares.items():
+                        share.add_metric([model, column.name], getattr(cells, what) / cells.rows)
+                    if (index := drift.psi(column, cells)) is not None:
+                        psi.add_metric([model, column.name], index)
+        yield from (*totals.values(), *shares.values(), psi)
 
 
-def measured(app: App, metrics: Metrics, routes: Mapping[str, Any]) -> App:
+def measured(app: ASGIApp, metrics: Metrics, routes: Container[str]) -> ASGIApp:
     """Count each request by its route and the status of its answer; a path that is no route is 'other'."""
-    counters: dict[tuple[str, int], Counter] = {}
-    clocks: dict[str, Histogram] = {}
 
     async def app_with_clock(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
         began, status = time.perf_counter(), 500
 
-        async def send_and_look(message: Any) -> None:
+        async def send_and_look(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            status = message.get("status", status)
             await send(message)
 
         try:
             await app(scope, receive, send_and_look)
         finally:
             route = scope["path"] if scope["path"] in routes else "other"
-            if (route, status) not in counters:
-                counters[route, status] = metrics.requests.labels(route, str(status))
-                clocks[route] = metrics.seconds.labels(route)
-            counters[route, status].inc()
-            clocks[route].observe(time.perf_counter() - began)
+            metrics.requests.labels(route, str(status)).inc()
+            metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
     return app_with_clock

@@ -10,8 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+import numpy as np
+
 from plainnet.errors import ModelFileError, PlainnetError, SettingError
 from plainnet.runs.runs import read_model_of
+from plainnet.runs.source import Stamp, stamp
 from plainnet.service.answers import Estimator, answer
 from plainnet.service.cells import example_row
 from plainnet.service.rows import Intake
@@ -21,9 +25,6 @@ __all__ = ["Model", "follow", "name_models", "read"]
 LOGGER = logging.getLogger("plainnet.service")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-#: When a file was written, how large it is, and which it is.
-Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,31 +88,23 @@ def read(name: str, path: Path, most_rows: int) -> Model:
     Raises:
         RunError, ModelFileError: it is missing, damaged, newer, or cannot predict.
     """
-    stamp = _stamp(path) or (0, 0, 0)  # before it is read: what changes meanwhile is read again
+    before = _stamp(path)  # what changes while it is read is read again
     estimator = read_model_of(path)
-    intake = Intake.of(estimator.schema_, most_rows)
+    intake = Intake(estimator.schema_, most_rows)
     if not hasattr(estimator, "feature_names_in_"):
         # Fitted on an array: its columns are asked for by their place, column_0 and so on.
-        import numpy as np
-
         estimator.feature_names_in_ = np.array([column.name for column in estimator.schema_.columns], dtype=object)
     try:
-        row = example_row(intake.columns)
-        answer(estimator, intake.table_of_lists({key: [cell] for key, cell in row.items()}))
+        answer(estimator, intake.cells_of(intake.rows_of_json(msgspec.json.encode(example_row(intake.columns)))))
     except Exception as error:
         raise ModelFileError(
             f"{str(path)!r} cannot predict the middle of its own training rows: {type(error).__name__}: {error}. Train it again."
         ) from error
-    return Model(name, path, estimator, intake, stamp)
+    return Model(name, path, estimator, intake, before)
 
 
-def _stamp(path: Path) -> Stamp | None:
-    """Return when the model's file was written, how large it is, and which it is; None where there is none."""
-    try:
-        found = (path / "model.safetensors" if path.is_dir() else path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _stamp(path: Path) -> Stamp:
+    return stamp(path / "model.safetensors" if path.is_dir() else path)
 
 
 async def follow(
@@ -139,10 +132,10 @@ async def follow(
         is_asked = wake.is_set()
         wake.clear()
         for name, model in list(models.items()):
-            stamp = _stamp(model.path)
-            if stamp is None or (stamp == tried[name] and not is_asked):
+            now = _stamp(model.path)
+            if now is None or (now == tried[name] and not is_asked):
                 continue  # a run that is being overwritten is away for a moment
-            tried[name] = stamp
+            tried[name] = now
             try:
                 fresh = await asyncio.to_thread(read, name, model.path, most_rows)
             except (PlainnetError, OSError, MemoryError) as error:
@@ -151,10 +144,7 @@ async def follow(
                 continue
             models[name] = fresh
             tried[name] = fresh.stamp
-            LOGGER.warning("model %s: replaced by the new file%s", name, _difference(model, fresh))
+            before, after = ({column.name for column in each.intake.columns} for each in (model, fresh))
+            other = f"; its columns differ: {sorted(before ^ after)}" if before != after else ""
+            LOGGER.warning("model %s: replaced by the new file%s", name, other)
             done(name, fresh)
-
-
-def _difference(old: Model, new: Model) -> str:
-    before, after = ({column.name for column in model.intake.columns} for model in (old, new))
-    return "" if before == after else f"; its columns differ: {sorted(before ^ after)}"

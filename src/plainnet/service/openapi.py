@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from plainnet.service import protocol
 from plainnet.service.answers import ARROW_FILE, ARROW_STREAM, CSV, JSON, facts_of
 from plainnet.service.cells import MOST_TEXT, cell_type, example_cell, example_row
 from plainnet.service.models import Model
+from plainnet.service.rows import LARGEST
 from plainnet.tables.schema import Column
 
 __all__ = ["describe"]
 
-LARGEST = 1.7976931348623157e308
 JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST},
     "whole": {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1},
@@ -46,6 +48,7 @@ ERROR = {
         "column": {"type": "string"},
     },
 }
+REF = "#/components/schemas/{name}"
 
 
 def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) -> dict[str, Any]:
@@ -56,21 +59,25 @@ def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) 
         needs_token: whether a bearer token is asked for.
         most_rows: of a request.
     """
-    schemas: dict[str, Any] = {"Error": ERROR}
-    paths: dict[str, Any] = {}
-    for number, (name, model) in enumerate(models.items()):
-        schemas |= _schemas(name, model, most_rows)
-        paths[f"/models/{name}/predict"] = {"post": _predict(name, model, f"predict_{name}")}
-        if number == 0:
-            paths["/predict"] = {"post": _predict(name, model, "predict")}
-        paths |= _protocol_paths(name)
-    paths |= {
-        "/health": {"get": _get("health", "Whether the service answers.")},
-        "/v2": {"get": _get("v2", "The Open Inference Protocol: the server.")},
-        "/v2/health/live": {"get": _get("live", "Whether it lives.")},
-        "/v2/health/ready": {"get": _get("ready", "Whether it is ready.")},
-        "/metrics": {"get": _get("metrics", "What Prometheus reads.", {"text/plain": TEXT}, "Metrics.")},
+    (tensors,), schemas = msgspec.json.schema_components([protocol.Inference], ref_template=REF)
+    schemas["Error"] = ERROR
+    v2 = "The Open Inference Protocol: "
+    paths: dict[str, Any] = {
+        "/health": _get("health", "Whether the service answers."),
+        "/v2": _get("v2", f"{v2}the server."),
+        "/v2/health/live": _get("live", "Whether it lives."),
+        "/v2/health/ready": _get("ready", "Whether it is ready."),
+        "/metrics": _get("metrics", "What Prometheus reads.", {"text/plain": TEXT}, "Metrics."),
+        "/predict": _predict(*next(iter(models.items())), "predict"),
     }
+    for name, model in models.items():
+        schemas |= _schemas(name, model, most_rows)
+        paths |= {
+            f"/models/{name}/predict": _predict(name, model, f"predict_{name}"),
+            f"/v2/models/{name}": _get(f"model_{name}", f"{v2}a model."),
+            f"/v2/models/{name}/ready": _get(f"ready_{name}", "Whether it is ready."),
+            f"/v2/models/{name}/infer": _post(_get(f"infer_{name}", f"{v2}predict."), {JSON: {"schema": tensors}}),
+        }
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -87,45 +94,40 @@ def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) 
     return document
 
 
-def _refused() -> dict[str, Any]:
-    content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {str(status): {"description": text, "content": content} for status, text in REFUSED.items()}
-
-
 def _get(
     operation: str, summary: str, content: Mapping[str, Any] = OBJECT, description: str = "As said."
 ) -> dict[str, Any]:
-    good = {"200": {"description": description, "content": content}}
-    return {"operationId": operation, "summary": summary, "responses": good | _refused()}
+    error = {JSON: {"schema": {"$ref": REF.format(name="Error")}}}
+    refused = {str(status): {"description": text, "content": error} for status, text in REFUSED.items()}
+    responses = {"200": {"description": description, "content": content}, **refused}
+    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
+
+
+def _post(found: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {"post": found["get"] | {"requestBody": {"required": True, "content": asked}}}
 
 
 def _predict(name: str, model: Model, operation: str) -> dict[str, Any]:
-    example = example_row(model.intake.columns)
-    row = {"$ref": f"#/components/schemas/{name}.Row"}
+    row, lists, answer = ({"$ref": REF.format(name=f"{name}.{what}")} for what in ("Row", "Columns", "Answer"))
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": model.intake.most_rows}
-    wrapped = _object({"rows": rows}, ["rows"])
-    lists = {"$ref": f"#/components/schemas/{name}.Columns"}
     binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
     others = {CSV: TEXT, ARROW_STREAM: binary, ARROW_FILE: binary}
-    asked = {JSON: {"schema": {"anyOf": [row, rows, wrapped, lists]}, "example": {"rows": [example]}}, **others}
-    answered = {JSON: {"schema": {"$ref": f"#/components/schemas/{name}.Answer"}}, **others}
+    forms = {"anyOf": [row, rows, _object({"rows": rows}, ["rows"]), lists]}
+    asked = {JSON: {"schema": forms, "example": {"rows": [example_row(model.intake.columns)]}}, **others}
     said = "One prediction a row, in the rows' order. Accept chooses the form."
-    found = _get(operation, f"Predict rows with the model {name}.", answered, said)
-    return found | {"requestBody": {"required": True, "content": asked}}
+    found = _get(operation, f"Predict rows with the model {name}.", {JSON: {"schema": answer}, **others}, said)
+    return _post(found, asked)
 
 
 def _schemas(name: str, model: Model, most_rows: int) -> dict[str, Any]:
     columns = model.intake.columns
     properties = {column.name: _cell(column) for column in columns}
+    required = list(properties)
     kinds = ["string", "number", "boolean", "null"]
     unused = {"type": kinds, "minimum": -LARGEST, "maximum": LARGEST, "description": "Not used."}
     properties |= dict.fromkeys(sorted(model.intake.left_out), unused)
-    required = [column.name for column in columns]
-    lists = {
-        left: {"type": "array", "items": schema, "minItems": 1, "maxItems": most_rows}
-        for left, schema in properties.items()
-    }
-    table = _object(lists, required)
+    some = {"type": "array", "minItems": 1, "maxItems": most_rows}
+    table = _object({each: some | {"items": schema} for each, schema in properties.items()}, required)
     facts = facts_of(model.estimator)
     answer: dict[str, Any] = {"predictions": {"type": "array"}}
     if "classes" in facts or "labels" in facts:
@@ -157,28 +159,3 @@ def _cell(column: Column) -> dict[str, Any]:
         more = f" and {len(column.levels) - 20} more" if len(column.levels) > 20 else ""
         what = f"One of: {', '.join(column.levels[:20])}{more}. Others count as rare or missing."
     return schema | {"description": f"{what} {seen} the training rows."}
-
-
-def _protocol_paths(name: str) -> dict[str, Any]:
-    tensor = {
-        "type": "object",
-        "required": ["name", "shape", "datatype", "data"],
-        "properties": {
-            "name": {"type": "string"},
-            "shape": {"type": "array", "items": {"type": "integer"}, "minItems": 1},
-            "datatype": {"type": "string", "enum": sorted(set.union(*protocol.TAKEN.values()))},
-            "data": {"type": "array"},
-        },
-    }
-    request = {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {"inputs": {"type": "array", "items": tensor}, "id": {"type": "string"}},
-    }
-    infer = _get(f"infer_{name}", "The Open Inference Protocol: predict.")
-    infer["requestBody"] = {"required": True, "content": {JSON: {"schema": request}}}
-    return {
-        f"/v2/models/{name}": {"get": _get(f"model_{name}", "The Open Inference Protocol: a model.")},
-        f"/v2/models/{name}/ready": {"get": _get(f"ready_{name}", "Whether it is ready.")},
-        f"/v2/models/{name}/infer": {"post": infer},
-    }

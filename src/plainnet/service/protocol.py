@@ -5,7 +5,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protoc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,7 +14,10 @@ from plainnet.service.cells import about
 from plainnet.service.guard import RefusalError
 from plainnet.service.models import Model
 
-__all__ = ["Inference", "infer_response", "lists_of", "model_metadata", "server_metadata"]
+__all__ = ["SERVER", "Inference", "infer_response", "lists_of", "model_metadata"]
+
+#: What GET /v2 answers; the version is the protocol's, since a server's helps only those who attack it.
+SERVER = {"name": "plainnet", "version": "2", "extensions": []}
 
 #: How a column's cells are announced, by ``cell_type``.
 DATATYPES = {"number": "FP64", "whole": "INT64", "text": "BYTES", "flag": "BOOL", "date": "BYTES"}
@@ -25,7 +28,6 @@ TAKEN = {"FP64": WHOLE | {"FP16", "FP32", "FP64"}, "INT64": WHOLE, "BYTES": {"BY
 OUTPUT_TYPES: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
 Scalar = str | bool | int | float | None
-MOST_TENSORS = 20_000
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
     name: str
     shape: list[int]
-    datatype: str
+    datatype: Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(set.union(*TAKEN.values()))})]
     data: list[Scalar | list[Scalar]]
 
 
@@ -54,17 +56,15 @@ class Inference(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Inference).decode
 
 
-def server_metadata() -> dict[str, Any]:
-    """Return what GET /v2 answers; the version is the protocol's, since a server's helps only those who attack it."""
-    return {"name": "plainnet", "version": "2", "extensions": []}
-
-
 def model_metadata(model: Model) -> dict[str, Any]:
     """Return what GET /v2/models/NAME answers."""
-    columns = zip(model.intake.columns, model.intake.types, strict=True)
-    inputs = [{"name": column.name, "datatype": DATATYPES[each], "shape": [-1]} for column, each in columns]
+    inputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in _datatypes(model).items()]
     outputs = _outputs(model.estimator)
     return {"name": model.name, "versions": [], "platform": "plainnet", "inputs": inputs, "outputs": outputs}
+
+
+def _datatypes(model: Model) -> dict[str, str]:
+    return {c.name: DATATYPES[each] for c, each in zip(model.intake.columns, model.intake.types, strict=True)}
 
 
 def _outputs(estimator: Estimator) -> list[dict[str, Any]]:
@@ -92,20 +92,17 @@ def lists_of(model: Model, body: bytes) -> tuple[Inference, dict[str, list[Any]]
         raise RefusalError(422, f"the request is not one of the protocol: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RefusalError(400, "the body is no JSON.") from None
-    wanted = {c.name: DATATYPES[t] for c, t in zip(model.intake.columns, model.intake.types, strict=True)}
+    wanted = _datatypes(model)
     lists: dict[str, list[Any]] = {}
-    if len(request.inputs) > MOST_TENSORS:
-        raise RefusalError(413, f"the request has more than {MOST_TENSORS:,} tensors.")
     for tensor in request.inputs:
         if tensor.name in lists:
             raise about("there are two tensors of that name.", None, tensor.name)
-        if tensor.name in wanted and tensor.datatype not in TAKEN[wanted[tensor.name]]:
-            what = f"its datatype is {tensor.datatype!r:.20}, and has to be {wanted[tensor.name]}."
+        if (datatype := wanted.get(tensor.name)) and tensor.datatype not in TAKEN[datatype]:
+            what = f"its datatype is {tensor.datatype!r:.20}, and has to be {datatype}."
             raise about(what, None, tensor.name)
-        cells = [cell for each in tensor.data for cell in (each if isinstance(each, list) else [each])]
-        if tensor.shape not in ([len(cells)], [len(cells), 1]) or any(
-            isinstance(each, list) and len(each) != 1 for each in tensor.data
-        ):
+        nested = [each if isinstance(each, list) else [each] for each in tensor.data]
+        cells = [cell for each in nested for cell in each]
+        if tensor.shape not in ([len(nested)], [len(nested), 1]) or set(map(len, nested)) - {1}:
             what = f"its shape is {tensor.shape!r:.40} with {len(cells):,} cells, and has to be [N] or [N, 1]."
             raise about(what, None, tensor.name)
         lists[tensor.name] = cells
@@ -121,8 +118,7 @@ def infer_response(model: Model, request: Inference, answer: Answer) -> dict[str
     found = []
     for output in _outputs(model.estimator):
         values = answer.predictions if output["name"] == "predictions" else answer.probabilities
-        if values is None:
-            continue
+        assert values is not None  # noqa: S101 - numbers have no output of that name
         flat = values.ravel().tolist()
         flat = list(map(str, flat)) if output["datatype"] == "BYTES" else flat
         found.append({**output, "shape": [len(values), *output["shape"][1:]], "data": flat})

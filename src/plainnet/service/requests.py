@@ -12,22 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import polars as pl
+from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from plainnet.errors import SettingError
 from plainnet.service import openapi, protocol
 from plainnet.service.answers import ARROW_FILE, ARROW_STREAM, CSV, JSON, Answer, answer, media_type, written
 from plainnet.service.arrow import read_arrow
 from plainnet.service.batches import MOST_BATCH_ROWS, Batches, busy, too_late
-from plainnet.service.guard import Receive, RefusalError, Scope
+from plainnet.service.guard import RefusalError
 from plainnet.service.metrics import Metrics
 from plainnet.service.models import Model
 from plainnet.service.rows import Intake, Row
 
-__all__ = ["Handler", "Limits", "Reply", "Service"]
+__all__ = ["Handler", "Limits", "Service", "reply"]
 
 #: Bytes of JSON from which it is decoded in a thread.
 LARGE_BODY = 64 * 2**10
@@ -60,16 +61,12 @@ class Limits:
                 raise SettingError(f"the limit {name} is {value}, and has to be above 0.")
 
 
-class Reply(NamedTuple):
-    """An answer over HTTP."""
-
-    body: bytes
-    media: str = JSON
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+def reply(body: bytes, media: str = JSON, status: int = 200, **headers: str) -> Response:
+    """Make an answer that nobody keeps; Starlette would add a charset to a type that it is told of otherwise."""
+    return Response(body, status, {"content-type": media, "cache-control": "no-store", **headers})
 
 
-Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 
 @dataclass
@@ -87,7 +84,7 @@ class Service:
     limits: Limits
     needs_token: bool = False
     metrics: Metrics = field(default_factory=Metrics)
-    batches: Batches[Model] = field(init=False)
+    batches: Batches = field(init=False)
     _bulk: ThreadPoolExecutor = field(init=False)
     _n_bulk: int = 0
     _body_bytes: int = 0
@@ -110,7 +107,7 @@ class Service:
         self.metrics.predicted(model, table)
         return found
 
-    async def predict(self, name: str, scope: Scope, receive: Receive) -> Reply:
+    async def predict(self, name: str, scope: Scope, receive: Receive) -> Response:
         """Answer a table in any of the forms."""
         model = self.models[name]
         content_type, accept = JSON, ""
@@ -127,11 +124,11 @@ class Service:
             if content_type == JSON and len(body) <= LARGE_BODY:
                 rows = model.intake.rows_of_json(body)
                 if len(rows) <= MOST_BATCH_ROWS:
-                    return Reply(written(await self.batches.ask(model, rows), media), media)
+                    return reply(written(await self.batches.ask(model, rows), media), media)
                 table_of = partial(model.intake.table_of, rows)
-            return Reply(await self._in_bulk(lambda: written(self._predict_table(model, table_of()), media)), media)
+            return reply(await self._in_bulk(lambda: written(self._predict_table(model, table_of()), media)), media)
 
-    async def infer(self, name: str, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002 - a handler takes both
+    async def infer(self, name: str, scope: Scope, receive: Receive) -> Response:  # noqa: ARG002 - a handler takes both
         """Answer a request of the Open Inference Protocol."""
         model = self.models[name]
 
@@ -141,7 +138,7 @@ class Service:
             return _encode(protocol.infer_response(model, request, found))
 
         async with self._body(receive) as body:
-            return Reply(await self._in_bulk(lambda: work(body)))
+            return reply(await self._in_bulk(lambda: work(body)))
 
     async def _in_bulk(self, work: Callable[[], bytes]) -> bytes:
         """Do something in the thread for large requests."""
@@ -181,8 +178,7 @@ class Service:
 
     def description(self) -> bytes:
         """Return the OpenAPI document."""
-        found = openapi.describe(self.models, needs_token=self.needs_token, most_rows=self.limits.rows)
-        return _encode(found)
+        return _encode(openapi.describe(self.models, needs_token=self.needs_token, most_rows=self.limits.rows))
 
     def replaced(self, name: str, model: Model | None) -> None:
         """Note that a model's file was read anew, or, with None, could not be."""

@@ -7,11 +7,11 @@ What it refuses is looked at again, slowly, for the sentence. CSV is read as ``r
 from __future__ import annotations
 
 import json
-import math
 import re
-import types
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -22,11 +22,11 @@ from plainnet.service.cells import JSON_TYPES, POLARS_TYPES, WORDS, about, cell_
 from plainnet.service.guard import RefusalError
 from plainnet.tables.frames import plain_types
 from plainnet.tables.rows import MOST_CELLS
-from plainnet.tables.schema import Column, Schema
+from plainnet.tables.schema import Schema
 from plainnet.tables.text import read_text
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["Intake", "Row"]
+__all__ = ["LARGEST", "Intake", "Row"]
 
 #: The cells of one row, in the order of the model's columns.
 Row = tuple[Any, ...]
@@ -35,58 +35,52 @@ Row = tuple[Any, ...]
 MOST_COMPARED = 100
 #: Delimiters in a line of CSV beyond those of the schema's columns: each may become a column, which takes a kilobyte.
 MOST_DELIMITERS = 1000
+LARGEST = sys.float_info.max
 
-LISTS = {name: types.GenericAlias(list, (each,)) for name, each in JSON_TYPES.items()}
+#: The beginning of ``[``, ``{"rows": [`` and ``{"columns": {``: a row's cells are never an array or an object.
+FORM = re.compile(rb'\s*(?:(?P<many>\[)|\{\s*"(?:(?P<rows>rows)"\s*:\s*\[|(?P<columns>columns)"\s*:\s*\{))')
+#: What a cell of a column may be that is not read.
+UNREAD = str | float | bool | None
 
-#: The beginning of ``{"rows": [`` and ``{"columns": {``: a row's cells are never an array or an object.
-WRAPPED = re.compile(rb'\s*\{\s*"(?:(rows)"\s*:\s*\[|(columns)"\s*:\s*\{)')
 
-
-@dataclass(frozen=True)
 class Intake:
     """Reads rows of one schema.
+
+    Args:
+        schema: of the model.
+        most_rows: of a request.
 
     Attributes:
         columns: those that the network sees.
         left_out: names of the schema's other columns: they may be there, and are not read.
         types: of the cells of each column, as in ``cell_type``.
-        most_rows: of a request.
+
+    >>> from plainnet.tables.schema import Column
+    >>> column = Column("hours-per-week", "number", "Int64", "Int64")
+    >>> intake = Intake(Schema((column,), 10), most_rows=2)
+    >>> intake.rows_of_json(b'[{"hours-per-week": 40}, {"hours-per-week": null}]')
+    [(40.0,), (None,)]
     """
 
-    columns: tuple[Column, ...]
-    left_out: frozenset[str]
-    types: tuple[str, ...]
-    most_rows: int
-    _one: msgspec.json.Decoder[Any]
-    _many: msgspec.json.Decoder[Any]
-    _rows: msgspec.json.Decoder[Any]
-    _columns: msgspec.json.Decoder[Any]
-
-    @classmethod
-    def of(cls, schema: Schema, most_rows: int) -> Intake:
-        """Make the types that JSON is decoded into.
-
-        >>> column = Column("hours-per-week", "number", "Int64", "Int64")
-        >>> intake = Intake.of(Schema((column,), 10), most_rows=2)
-        >>> intake.rows_of_json(b'[{"hours-per-week": 40}, {"hours-per-week": null}]')
-        [(40.0,), (None,)]
-        """
-        columns = schema.used
-        left_out = frozenset(column.name for column in schema.left_out)
-        types = tuple(map(cell_type, columns))
-        names = {f"c{k}": column.name for k, column in enumerate(columns)}
-        ignored = {f"i{k}": name for k, name in enumerate(sorted(left_out))}
-        cells: list[Any] = [(f"c{k}", JSON_TYPES[each]) for k, each in enumerate(types)]
-        unread = [(field, str | float | bool | None, None) for field in ignored]
-        lists: list[Any] = [(f"c{k}", LISTS[each]) for k, each in enumerate(types)]
-        unread_lists = [(field, list[str | float | bool | None], ()) for field in ignored]
+    def __init__(self, schema: Schema, most_rows: int) -> None:
+        self.columns, self.most_rows = schema.used, most_rows
+        self.left_out = frozenset(column.name for column in schema.left_out)
+        self.types = tuple(map(cell_type, self.columns))
+        names = {f"c{k}": column.name for k, column in enumerate(self.columns)}
+        unread = {f"i{k}": name for k, name in enumerate(sorted(self.left_out))}
         settings: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
-        row = msgspec.defstruct("Row", cells + unread, rename=names | ignored, **settings)
-        table = msgspec.defstruct("Columns", lists + unread_lists, rename=names | ignored, **settings)
-        rows = msgspec.defstruct("Rows", [("rows", list[row])], **settings)  # type: ignore[valid-type]
-        wrapped = msgspec.defstruct("Wrapped", [("columns", table)], **settings)
-        one, many, of_rows, of_columns = map(msgspec.json.Decoder, (row, list[row], rows, wrapped))  # type: ignore[valid-type]
-        return cls(columns, left_out, types, most_rows, one, many, of_rows, of_columns)
+
+        def row_of(cell: Callable[[Any], Any]) -> Any:
+            fields: list[Any] = [(field, cell(JSON_TYPES[each])) for field, each in zip(names, self.types, strict=True)]
+            fields += [(field, cell(UNREAD), None) for field in unread]
+            return msgspec.defstruct("Row", fields, rename=names | unread, **settings)
+
+        row, lists = row_of(lambda cell: cell), row_of(list.__class_getitem__)
+        many = list.__class_getitem__(row)
+        rows = msgspec.defstruct("Rows", [("rows", many)], **settings)
+        columns = msgspec.defstruct("Columns", [("columns", lists)], **settings)
+        types = {"one": row, "many": many, "rows": rows, "columns": columns}
+        self._decoders = {form: msgspec.json.Decoder(kind) for form, kind in types.items()}
 
     def rows_of_json(self, body: bytes) -> list[Row]:
         """Read ``{…}``, ``[{…}, …]``, ``{"rows": [{…}, …]}`` or ``{"columns": {"name": […], …}}``.
@@ -94,33 +88,30 @@ class Intake:
         Raises:
             RefusalError: 400 where it is no JSON, 422 where it is not rows of these columns, 413 where they are too many.
         """
-        wrapped = WRAPPED.match(body)
-        names = len(self.columns)
+        found = FORM.match(body)
+        form, names = str(found.lastgroup) if found else "one", len(self.columns)
         try:
-            if wrapped is None and body.lstrip()[:1] == b"[":
-                structs = self._many.decode(body)
-                colons = names * len(structs)
-            elif wrapped is None:
-                structs, colons = [self._one.decode(body)], names
-            elif wrapped[1]:
-                structs = self._rows.decode(body).rows
-                colons = names * len(structs) + 1
-            else:
-                lists = msgspec.structs.astuple(self._columns.decode(body).columns)[:names]
-                structs, colons = [], names + 1
+            decoded = self._decoders[form].decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._explained(body) from None
+        rows: list[Row]
+        if form == "columns":
+            lists = msgspec.structs.astuple(decoded.columns)[:names]
+            if len(set(map(len, lists))) > 1:
+                raise self._explained(body)
+            rows = list(zip(*lists, strict=True))
+        else:
+            structs = decoded.rows if form == "rows" else decoded if form == "many" else [decoded]
+            rows = [msgspec.structs.astuple(struct)[:names] for struct in structs]
+        colons = names * (1 if form == "columns" else len(rows)) + (form in ("rows", "columns"))
         if body.count(b":") > colons:  # in a text, in a column that is not read, or of a key that is there twice
             _parsed(body)  # which refuses the last
-        if structs or wrapped is None or wrapped[1]:
-            rows = [msgspec.structs.astuple(struct)[:names] for struct in structs]
-        elif len(set(map(len, lists))) > 1:
-            raise self._explained(body)
-        else:
-            rows = list(zip(*lists, strict=True))
-        if not 0 < len(rows) <= self.most_rows:
-            raise self._wrong_number(len(rows))
-        return self._with_dates(rows) if "date" in self.types else rows
+        self._check_number(len(rows))
+        if "date" in self.types:
+            cells = zip(self.columns, self.types, zip(*rows, strict=True), strict=True)
+            dated = [read_dates(column, own) if each == "date" else own for column, each, own in cells]
+            rows = list(zip(*dated, strict=True))
+        return rows
 
     def table_of(self, rows: Sequence[Row]) -> pl.DataFrame:
         """Return rows as a table."""
@@ -135,18 +126,9 @@ class Intake:
         names = (column.name for column in self.columns)
         return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
-    def table_of_lists(self, lists: dict[str, list[Any]]) -> pl.DataFrame:
-        """Check columns that were decoded already, each a list of cells, and return them as a table.
-
-        Raises:
-            RefusalError: as ``rows_of_json``.
-        """
-        if problem := self._strange_columns(lists):
-            raise problem
-        rows: list[Row] = list(zip(*(lists[column.name] for column in self.columns), strict=True))
-        if not 0 < len(rows) <= self.most_rows:
-            raise self._wrong_number(len(rows))
-        return self.table_of(self._with_dates(rows) if "date" in self.types else rows)
+    def table_of_lists(self, lists: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+        """Return columns that were decoded already, each a list of cells, as a table; the errors are those of ``rows_of_json``."""
+        return self.table_of(self.rows_of_json(msgspec.json.encode({"columns": lists})))
 
     def table_of_csv(self, body: bytes) -> pl.DataFrame:
         """Read CSV with a header line: any delimiter, as files are read.
@@ -170,25 +152,18 @@ class Intake:
         Raises:
             RefusalError: a column is missing, is none of the model's, or has a cell that is no value of its kind.
         """
-        if not 0 < table.height <= self.most_rows:
-            raise self._wrong_number(table.height)
+        self._check_number(table.height)
         if problem := self._strange_names(table.columns):
             raise problem
         table = plain_types(table.select(column.name for column in self.columns))
         return pl.DataFrame([checked(c, each, table[c.name]) for c, each in zip(self.columns, self.types, strict=True)])
 
-    def _with_dates(self, rows: list[Row]) -> list[Row]:
-        cells: list[Any] = list(zip(*rows, strict=True))
-        for place, column in enumerate(self.columns):
-            if self.types[place] == "date":
-                cells[place] = read_dates(column, cells[place])
-        return list(zip(*cells, strict=True))
-
-    def _wrong_number(self, n_rows: int) -> RefusalError:
+    def _check_number(self, n_rows: int) -> None:
         if n_rows == 0:
-            return RefusalError(422, "the request holds no rows. Send at least one.")
-        what = f"the request holds {n_rows:,} rows; at most {self.most_rows:,} are taken. Send it in parts."
-        return RefusalError(413, what)
+            raise RefusalError(422, "the request holds no rows. Send at least one.")
+        if n_rows > self.most_rows:
+            what = f"the request holds {n_rows:,} rows; at most {self.most_rows:,} are taken. Send it in parts."
+            raise RefusalError(413, what)
 
     # What was wrong, found slowly.
 
@@ -199,16 +174,19 @@ class Intake:
             for name, cells in lists.items():
                 if not isinstance(cells, list):
                     return about(f"{short(cells)} is no list of cells.", None, name)
-            return self._strange_columns(lists) or RefusalError(422, "the columns do not fit the model.")
+            if problem := self._strange_names(lists):
+                return problem
+            first = self.columns[0].name
+            for name, cells in lists.items():
+                if len(cells) != len(lists[first]):
+                    return about(f"it has {len(cells):,} cells, and {first!r} has {len(lists[first]):,}.", None, name)
+            content = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
         if isinstance(content, dict) and isinstance(content.get("rows"), list):
             if more := [name for name in content if name != "rows"]:
                 return RefusalError(422, f'beside "rows" stands {more[0]!r:.80}, which is not known.')
             content = content["rows"]
-        rows = content if isinstance(content, list) else [content]
-        for number, row in enumerate(rows):
-            if problem := self._strange_row(number, row):
-                return problem
-        return RefusalError(422, "the rows do not fit the model's columns.")
+        problems = (self._strange_row(*each) for each in enumerate(content if isinstance(content, list) else [content]))
+        return next(filter(None, problems), RefusalError(422, "the rows do not fit the model's columns."))
 
     def _strange_row(self, number: int, row: Any) -> RefusalError | None:
         if not isinstance(row, dict):
@@ -216,30 +194,12 @@ class Intake:
         if problem := self._strange_names(row, number):
             return problem
         for column, each in zip(self.columns, self.types, strict=True):
-            if problem := _strange_cell(column.name, each, number, row[column.name]):
-                return problem
-        unread = (_strange_unread(name, number, row[name]) for name in self.left_out & row.keys())
-        return next(filter(None, unread), None)
-
-    def _strange_columns(self, lists: dict[str, list[Any]]) -> RefusalError | None:
-        if problem := self._strange_names(lists):
-            return problem
-        n_rows = len(lists[self.columns[0].name])
-        for name, cells in lists.items():
-            if len(cells) != n_rows:
-                first = self.columns[0].name
-                return about(f"it has {len(cells):,} cells, and {first!r} has {n_rows:,}.", None, name)
-        for column, each in zip(self.columns, self.types, strict=True):
-            cells = lists[column.name]
-            try:
-                msgspec.convert(cells, LISTS[each])
-            except (msgspec.ValidationError, OverflowError):
-                problems = (_strange_cell(column.name, each, number, cell) for number, cell in enumerate(cells))
-                return next(filter(None, problems), RefusalError(422, f"column {column.name!r} does not fit."))
-        for name in self.left_out & lists.keys():
-            for number, cell in enumerate(lists[name]):
-                if problem := _strange_unread(name, number, cell):
-                    return problem
+            if what := _strange_cell(each, row[column.name]):
+                return about(what, number, column.name)
+        for name in self.left_out & row.keys():
+            cell = row[name]
+            if not (cell is None or isinstance(cell, str) or (isinstance(cell, float | int) and abs(cell) <= LARGEST)):
+                return about("the cell has to be text, a number, true, false or null.", number, name)
         return None
 
     def _strange_names(self, names: Iterable[str], row: int | None = None) -> RefusalError | None:
@@ -257,44 +217,27 @@ class Intake:
         return None
 
 
-def _strange_cell(name: str, each: str, row: int, cell: Any) -> RefusalError | None:
-    if isinstance(cell, _Constant):
-        return about(f"{cell.name} is no JSON number. Send null where a cell is missing.", row, name)
-    if isinstance(cell, float | int) and not _is_finite(cell):
-        return about("the number is too large.", row, name)
+def _strange_cell(each: str, cell: Any) -> str:
+    """Say what is wrong with a cell, '' if nothing is."""
+    if isinstance(cell, Decimal):
+        return f"{cell} is no JSON number. Send null where a cell is missing."
+    if isinstance(cell, float | int) and abs(cell) > LARGEST:
+        return "the number is too large."
     try:
         msgspec.convert(cell, JSON_TYPES[each])
     except msgspec.ValidationError:
-        return about(f"{short(cell)} is not {WORDS[each]}. A missing cell is null.", row, name)
-    return None
-
-
-def _strange_unread(name: str, row: int, cell: Any) -> RefusalError | None:
-    """Check a cell of a column that is not read: it is a single value all the same."""
-    if isinstance(cell, str) or cell is None or _is_finite(cell):
-        return None
-    return about("the cell has to be text, a number, true, false or null.", row, name)
-
-
-def _is_finite(cell: Any) -> bool:
-    try:
-        return isinstance(cell, float | int) and math.isfinite(cell)
-    except OverflowError:
-        return False
-
-
-@dataclass(frozen=True)
-class _Constant:
-    """NaN, Infinity or -Infinity, which Python's reader knows and JSON does not."""
-
-    name: str
+        return f"{short(cell)} is not {WORDS[each]}. A missing cell is null."
+    return ""
 
 
 def _parsed(body: bytes) -> Any:
-    """Parse JSON as Python does, for the sake of what it says about it."""
+    """Parse JSON as Python does, for the sake of what it says about it; NaN and infinities, which JSON lacks, become Decimals."""
     try:
         return json.loads(
-            body.decode(), parse_constant=_Constant, parse_int=_whole, object_pairs_hook=_without_repeated_keys
+            body.decode(),
+            parse_constant=Decimal,
+            parse_int=lambda digits: int(digits[:400]),  # a longer one is refused as too large all the same
+            object_pairs_hook=_without_repeated_keys,
         )
     except UnicodeDecodeError as error:
         raise RefusalError(400, f"the body is not UTF-8, from byte {error.start}.") from None
@@ -305,14 +248,9 @@ def _parsed(body: bytes) -> Any:
         raise RefusalError(400, f"the body is no JSON: {reason}.") from None
 
 
-def _whole(digits: str) -> int:
-    return int(digits[:400])  # a longer one is refused as too large all the same
-
-
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise about("the key is there twice.", None, name)
     return content

@@ -13,20 +13,25 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plainnet.errors import SettingError
 from plainnet.service import protocol
-from plainnet.service.guard import App, Receive, RefusalError, Scope, Send, allowed_hosts, guarded, is_local
+from plainnet.service.answers import JSON
+from plainnet.service.guard import Guard, RefusalError, allowed_hosts, is_local
+from plainnet.service.listen import listen, run, server_of
 from plainnet.service.metrics import CONTENT_TYPE, measured
 from plainnet.service.models import Model, follow, read
-from plainnet.service.requests import Handler, Limits, Reply, Service
+from plainnet.service.requests import Handler, Limits, Service, reply
 
 __all__ = ["Limits", "Service", "read_models", "serve", "service_of"]
 
@@ -36,70 +41,55 @@ OPEN_PATHS = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.
 _encode = msgspec.json.Encoder().encode
 
 
-def _routes(service: Service) -> dict[str, dict[str, Handler]]:
-    """Return what each path answers, by method."""
+def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
+    """Return the method and what it does, by path."""
 
-    def fixed(body: Any) -> dict[str, Handler]:
-        reply = Reply(_encode(body))
-        return _get(lambda: reply)
+    def fixed(content: Any, media: str = JSON, status: int = 200, **headers: str) -> tuple[str, Handler]:
+        body = content if isinstance(content, bytes) else _encode(content)
+        return get(lambda: reply(body, media, status, **headers))
 
-    def page(name: str, media: str) -> dict[str, Handler]:
-        reply = Reply(resources.files("plainnet.service").joinpath(name).read_bytes(), f"{media}; charset=utf-8")
-        return _get(lambda: reply)
+    def get(answer: Callable[[], Response]) -> tuple[str, Handler]:
+        async def handler(_: Scope, __: Receive) -> Response:
+            return answer()
 
-    async def metrics(_: Scope, __: Receive) -> Reply:
-        return Reply(await asyncio.to_thread(service.metrics.page), CONTENT_TYPE)
+        return "GET", handler
 
-    routes: dict[str, dict[str, Handler]] = {
-        "/": _get(lambda: Reply(b"", "text/plain", 307, ((b"location", b"/docs"),))),
+    def page(name: str, media: str) -> tuple[str, Handler]:
+        return fixed(resources.files("plainnet.service").joinpath(name).read_bytes(), f"{media}; charset=utf-8")
+
+    async def metrics(_: Scope, __: Receive) -> Response:
+        return reply(await asyncio.to_thread(service.metrics.page), CONTENT_TYPE)
+
+    routes: dict[str, tuple[str, Handler]] = {
+        "/": fixed(b"", "text/plain", 307, location="/docs"),
         "/docs": page("docs.html", "text/html"),
         "/docs.js": page("docs.js", "text/javascript"),
         "/docs.css": page("docs.css", "text/css"),
         "/health": fixed({"status": "ok"}),
-        "/metrics": {"GET": metrics},
-        "/openapi.json": _get(lambda: Reply(service.description())),
-        "/v2": fixed(protocol.server_metadata()),
+        "/metrics": ("GET", metrics),
+        "/openapi.json": get(lambda: reply(service.description())),
+        "/v2": fixed(protocol.SERVER),
         "/v2/health/live": fixed({"live": True}),
         "/v2/health/ready": fixed({"ready": True}),
     }
     for name in service.models:
         routes |= {
-            f"/models/{name}/predict": {"POST": partial(service.predict, name)},
-            f"/v2/models/{name}": _get(partial(_described, service, name)),
+            f"/models/{name}/predict": ("POST", partial(service.predict, name)),
+            f"/v2/models/{name}": get(lambda name=name: reply(_encode(protocol.model_metadata(service.models[name])))),  # type: ignore[misc]
             f"/v2/models/{name}/ready": fixed({"name": name, "ready": True}),
-            f"/v2/models/{name}/infer": {"POST": partial(service.infer, name)},
+            f"/v2/models/{name}/infer": ("POST", partial(service.infer, name)),
         }
     routes["/predict"] = routes[f"/models/{next(iter(service.models))}/predict"]
     return routes
 
 
-def _get(reply: Callable[[], Reply]) -> dict[str, Handler]:
-    """Answer GET with what is there at once."""
-
-    async def handler(_: Scope, __: Receive) -> Reply:
-        return reply()
-
-    return {"GET": handler}
-
-
-def _described(service: Service, name: str) -> Reply:
-    return Reply(_encode(protocol.model_metadata(service.models[name])))
-
-
-def service_of(
-    service: Service,
-    *,
-    hosts: Collection[str] | None,
-    token: str | None = None,
-    lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
-) -> App:
+def service_of(service: Service, *, hosts: Collection[str] | None, token: str | None = None) -> ASGIApp:
     """Return the ASGI app of a service.
 
     Args:
         service: the models and the limits.
         hosts: the Host headers that are ours, of ``allowed_hosts``; None: any, which needs a token.
         token: what clients have to send; None: nothing.
-        lifespan: an asynchronous context manager around all requests.
 
     Raises:
         SettingError: any host without a token.
@@ -107,34 +97,18 @@ def service_of(
     routes = _routes(service)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await receive()
-            async with lifespan():
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        methods = routes.get(scope["path"])
-        if methods is None:
+        if scope["path"] not in routes:
             raise RefusalError(404, "there is nothing at this path; /docs lists what there is.")
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        if method not in methods:
-            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-            raise RefusalError(405, f"this path takes {allowed}.", headers=[(b"allow", allowed.encode())])
-        reply = await methods[method](scope, receive)
-        headers = [
-            (b"content-type", reply.media.encode()),
-            (b"content-length", b"%d" % len(reply.body)),
-            (b"cache-control", b"no-store"),
-            *reply.headers,
-        ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        method, handler = routes[scope["path"]]
+        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        if scope["method"] not in allowed:
+            taken = ", ".join(allowed)
+            raise RefusalError(405, f"this path takes {taken}.", headers={"allow": taken})
+        response = await handler(scope, receive)
+        await response(scope, receive, send)
 
-    guard = guarded(
-        app, hosts=hosts, token=token, open_paths=OPEN_PATHS, most_body_bytes=service.limits.body_bytes,
-        body_seconds=service.limits.body_seconds,
-    )  # fmt: skip
+    limits = service.limits
+    guard = Guard(app, hosts, token, None, OPEN_PATHS, limits.body_bytes, limits.body_seconds)
     return measured(guard, service.metrics, routes)
 
 
@@ -172,8 +146,6 @@ def serve(
         SettingError: a host beyond this machine without a token, or a port that is taken.
         RunError, ModelFileError: a model cannot be served.
     """
-    from plainnet.service.listen import listen, run, server_of
-
     limits = limits or Limits()
     if not is_local(host) and token is None:
         raise SettingError(
@@ -184,7 +156,7 @@ def serve(
         service = Service(read_models(paths, limits), limits, needs_token=token is not None)
 
         @asynccontextmanager
-        async def following() -> AsyncIterator[None]:
+        async def following(_: object) -> AsyncIterator[None]:
             wake = asyncio.Event()
             is_main = threading.current_thread() is threading.main_thread()
             if is_main and hasattr(signal, "SIGHUP"):  # not on Windows: there only changes of the files are followed
@@ -194,7 +166,12 @@ def serve(
             yield
             task.cancel()
 
-        app = service_of(service, hosts=allowed_hosts(host, port, also_hosts), token=token, lifespan=following)
+        answering = service_of(service, hosts=allowed_hosts(host, port, also_hosts), token=token)
+        lifespan = Router(lifespan=following).lifespan
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await (lifespan if scope["type"] == "lifespan" else answering)(scope, receive, send)
+
         try:
             run(server_of(app, host, port), sock)
         finally:

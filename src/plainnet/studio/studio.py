@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from plainnet.errors import PlainnetError, RunError, SettingError
 from plainnet.runs.runs import list_runs, read_run
-from plainnet.service.guard import App, allowed_hosts, guarded
+from plainnet.service.guard import Guard, allowed_hosts
 from plainnet.service.listen import listen, run as run_server, server_of
 from plainnet.studio.columns import describe
 from plainnet.studio.examples import EXAMPLES, make_example
@@ -50,7 +50,7 @@ PAGE = Path(__file__).with_name("page")
 MOST_JSON = 2**20
 
 
-def app_of(studio: Studio, host: str, port: int) -> App:
+def app_of(studio: Studio, host: str, port: int) -> Guard:
     """Return the guarded app."""
     routes = [
         Route("/", _page(studio, port)),
@@ -62,7 +62,7 @@ def app_of(studio: Studio, host: str, port: int) -> App:
     refused = dict.fromkeys((PlainnetError, msgspec.ValidationError, msgspec.DecodeError), _refused)
     app = Starlette(routes=routes, exception_handlers={**refused, ClientDisconnect: _gone})
     files = [f"/page/{path.name}" for path in PAGE.iterdir()]
-    return guarded(
+    return Guard(
         app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
         most_body_bytes=MOST_BYTES + MOST_JSON, body_seconds=900.0,
     )  # fmt: skip
