@@ -22,7 +22,7 @@ from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.shards import writing
 from plainnet.runs.resume import _check_facts
 from plainnet.service.listen import listen
-from plainnet.studio.script import script_of
+from plainnet.studio.keep import script_of
 from plainnet.studio.state import Studio
 from plainnet.studio.studio import MOST_JSON, _file
 from plainnet.studio.tryout import row_of

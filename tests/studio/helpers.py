@@ -45,7 +45,7 @@ class Client:
         session = self.studio.session
         session.join(120)
         assert session.phase == "done", session.error
-        return session.run
+        return session.run_name
 
 
 def until(condition: Any, seconds: float = 60) -> None:

@@ -306,7 +306,7 @@ def test_a_training_is_watched_paused_and_stopped_and_only_one_runs_at_a_time(tm
     client.post("/api/train/stop")
     session.join(60)
     assert session.phase == "done", session.error
-    facts = json.loads((client.studio.runs / session.run / "run.json").read_text())
+    facts = json.loads((client.studio.runs / session.run_name / "run.json").read_text())
     assert facts["training"]["stopped_by"] == "on_epoch"
     assert facts["training"]["members"] < 8
     assert client.post("/api/train/stop").status_code == 422

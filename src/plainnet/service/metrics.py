@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Container, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -99,6 +100,7 @@ class Metrics(Collector):
 
 def measured(app: ASGIApp, metrics: Metrics, routes: Container[str]) -> ASGIApp:
     """Count each request by its route and the status of its answer; a path that is no route is 'other'."""
+    counter, clock = cache(metrics.requests.labels), cache(metrics.seconds.labels)  # to look them up takes microseconds
 
     async def app_with_clock(scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), 500
@@ -112,7 +114,7 @@ def measured(app: ASGIApp, metrics: Metrics, routes: Container[str]) -> ASGIApp:
             await app(scope, receive, send_and_look)
         finally:
             route = scope["path"] if scope["path"] in routes else "other"
-            metrics.requests.labels(route, str(status)).inc()
-            metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            counter(route, str(status)).inc()
+            clock(route).observe(time.perf_counter() - began)
 
     return app_with_clock

@@ -1,10 +1,8 @@
-"""How good a run is: its scores, and what its predictions of the test rows look like."""
+"""How good a run is: its scores, what its predictions of the test rows look like, and which columns it rests on."""
 
 from __future__ import annotations
 
-import threading
 import warnings
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,13 @@ from plainnet.errors import DataWarning, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.bootstrap import draw_rows
+from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.explain import permutation_importance
 from plainnet.runs.again import test_rows_of
 from plainnet.runs.runs import Run, read_run
+from plainnet.studio.uploads import remembered
 
-__all__ = ["judge", "listed_run"]
+__all__ = ["importance", "judge", "listed_run"]
 
 #: Classes of a confusion matrix that is drawn.
 MOST_CLASSES = 20
@@ -31,7 +32,8 @@ WORST, WORST_COLUMNS = 10, 12
 #: Bins of the calibration.
 BINS = 10
 
-_judging = threading.Lock()
+#: Columns whose importance is shown, test rows that are shuffled for it at most, and how often.
+SHOWN, ROWS, SHUFFLES = 15, 500, 3
 
 
 def listed_run(run: Run) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def listed_run(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@remembered(8)
 def judge(path: Path) -> dict[str, Any]:
     """Return a run's scores, and pictures of its errors on the test rows.
 
@@ -55,12 +58,6 @@ def judge(path: Path) -> dict[str, Any]:
     Raises:
         RunError: it is no run.
     """
-    with _judging:
-        return _judged(path, (path / "run.json").stat().st_mtime_ns if (path / "run.json").exists() else 0)
-
-
-@lru_cache(maxsize=8)
-def _judged(path: Path, _changed: int) -> dict[str, Any]:
     run = read_run(path)
     facts = run.facts
     found: dict[str, Any] = {
@@ -82,8 +79,6 @@ def _judged(path: Path, _changed: int) -> dict[str, Any]:
 def _classes(
     estimator: NetClassifier, table: pl.DataFrame, y: npt.NDArray[Any], rows: npt.NDArray[np.int64]
 ) -> dict[str, Any]:
-    known = np.isin(y, estimator.classes_)
-    table, y, rows = table.filter(known), y[known], rows[known]
     said = np.asarray(estimator.predict_proba(table), dtype=np.float64)
     codes = np.searchsorted(estimator.classes_, y)
     names = [str(each)[:60] for each in estimator.classes_.tolist()]
@@ -131,7 +126,7 @@ def _calibration(sure: npt.NDArray[np.float64], is_right: npt.NDArray[np.bool_])
 
 
 def _worst(
-    estimator: NetClassifier | NetRegressor,
+    estimator: Estimator,
     table: pl.DataFrame,
     rows: npt.NDArray[np.int64],
     worst: npt.NDArray[np.int64],
@@ -142,7 +137,19 @@ def _worst(
     shown = table[worst].select(names).rows()
     texts = [["" if cell is None else str(cell)[:60] for cell in row] for row in shown]
     cells = [own + row for own, row in zip(told, texts, strict=True)]
-    left_out = len(estimator.schema_.used) - len(names)
     return {
-        "headings": [*headings, *names], "rows": cells, "numbers": (rows[worst] + 1).tolist(), "told": len(headings), "left_out": left_out,
+        "headings": [*headings, *names], "rows": cells, "numbers": (rows[worst] + 1).tolist(), "told": len(headings),
+        "left_out": len(estimator.schema_.used) - len(names),
     }  # fmt: skip
+
+
+def importance(path: Path, estimator: Estimator) -> dict[str, Any]:
+    """Return by how much the loss on the test rows grows when a column is shuffled, the most important columns first.
+
+    Raises:
+        RunError: the run had no test rows, or its table is not the one it was.
+    """
+    table, y, _ = test_rows_of(read_run(path))
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        found = permutation_importance(estimator, table, y, n_repeats=SHUFFLES, max_samples=ROWS).to_json()
+    return found | {"columns": found["columns"][:SHOWN], "left_out": max(0, len(found["columns"]) - SHOWN)}

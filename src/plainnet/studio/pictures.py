@@ -14,13 +14,11 @@ from torch import nn
 
 from plainnet.engines.prediction import predict
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.encoded import Estimator
 from plainnet.tables.encode import encode, feature_names
 from plainnet.tables.target import ClassTarget, NumberTarget
 
 __all__ = ["Plane", "drawing_of", "is_coded", "plane_of"]
-
-Estimator = NetClassifier | NetRegressor
 
 #: Points of the plane, each way.
 SIDE = 60

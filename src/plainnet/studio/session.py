@@ -17,10 +17,11 @@ from torch import nn
 
 from plainnet.engines.job import Epochs
 from plainnet.errors import PlainnetError
+from plainnet.evaluation.encoded import Estimator
 from plainnet.runs.runs import Run, free_name
 from plainnet.runs.train_run import train_run
 from plainnet.settings import FitSettings
-from plainnet.studio.pictures import Estimator, Plane, drawing_of, is_coded, plane_of
+from plainnet.studio.pictures import Plane, drawing_of, is_coded, plane_of
 from plainnet.studio.uploads import load_table
 
 __all__ = ["Order", "Session"]
@@ -67,21 +68,22 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-class Session:
+class Session(threading.Thread):
     """One training, from its start to its run folder.
 
     Attributes:
         number: 1 for the first of this server.
         phase: 'reading', 'training', 'scoring', 'done' or 'failed'.
         version: grows with every change that the page is to show.
-        run: the run folder's name once it is written.
+        run_name: the run folder's, once it is written.
         error: why it failed.
     """
 
     def __init__(self, order: Order, source: Path, runs: Path, number: int) -> None:
+        super().__init__(name="plainnet-training", daemon=True)
         self.order, self.number, self._source, self._runs = order, number, source, runs
         self.phase, self.error, self.version = "reading", "", 0
-        self.run: str | None = None
+        self.run_name: str | None = None
         self.curves: dict[int, tuple[list[float], list[float | None]]] = {}
         self.plane: Plane | None = None
         self.drawing: dict[str, Any] | None = None
@@ -89,40 +91,20 @@ class Session:
         self._shares: dict[int, npt.NDArray[np.float64]] = {}
         self._drawn_at: dict[int, float] = {}
         self._drawn_member: int | None = None
-        self._plan: FitSettings | None = None
+        self._members = self._epochs = 1  # until they are planned
         self._passed: dict[int, int] = {}
-        self._started = self._trained_at = perf_counter()
+        self._trained_at = perf_counter()
         self._trained_for = self._paused_for = 0.0
         self._lock = threading.Lock()
-        self._go_on, self._stop = threading.Event(), threading.Event()
+        self._go_on, self._ends = threading.Event(), threading.Event()
         self._go_on.set()
-        self._thread = threading.Thread(target=self._train, name="plainnet-training", daemon=True)
 
-    # What the page can do.
-
-    def start(self) -> None:
-        """Begin, on a thread."""
-        self._thread.start()
-
-    def pause(self) -> None:
-        """Hold the networks where they are, after the epochs under way."""
-        self._go_on.clear()
+    def steer(self, word: str) -> None:
+        """Do as the page says: 'pause', after the epochs under way; 'resume'; or 'stop', and keep the best so far."""
+        if word == "stop":
+            self._ends.set()
+        (self._go_on.clear if word == "pause" else self._go_on.set)()
         self.version += 1
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        self._go_on.set()
-        self.version += 1
-
-    def stop(self) -> None:
-        """End the training, and keep the best so far."""
-        self._stop.set()
-        self._go_on.set()
-        self.version += 1
-
-    def join(self, seconds: float) -> None:
-        """Wait for the thread, for so many seconds at most."""
-        self._thread.join(seconds)
 
     @property
     def is_over(self) -> bool:
@@ -131,7 +113,8 @@ class Session:
 
     # The training's thread.
 
-    def _train(self) -> None:
+    def run(self) -> None:
+        """Train, and note what became of it."""
         order = self.order
         try:
             run = train_run(
@@ -139,7 +122,7 @@ class Session:
                 seed=order.seed, settings=order.settings, on_epochs=self.look,
             )  # fmt: skip
             self._draw_last(run)
-            self.run, self.phase = run.path.name, "done"
+            self.run_name, self.phase = run.path.name, "done"
         except PlainnetError as error:
             self.error, self.phase = str(error), "failed"
         except Exception as error:  # a thread's error would be seen by nobody
@@ -153,7 +136,7 @@ class Session:
     def look(self, estimator: Estimator, member: int, network: nn.Module, epochs: Epochs) -> bool:
         """Note a member's newest epochs; wait in a pause; True: it is to end. Called on the members' threads."""
         with self._lock:
-            if self._plan is None:
+            if not self._passed:
                 self._begin(estimator)
             self._note(member, epochs)
             now = perf_counter()
@@ -162,20 +145,21 @@ class Session:
                 self._drawn_at[member] = now
                 self._draw(estimator, member, network)
             self.version += 1
-        if self.order.seconds and not self._stop.is_set():
-            self._stop.wait(self.order.seconds * len(epochs) / self._epochs * self._together / self._members)
+        if self.order.seconds and not self._ends.is_set():
+            self._ends.wait(self.order.seconds * len(epochs) / self._epochs * self._together / self._members)
         if not self._go_on.is_set():
             paused = perf_counter()
             self._go_on.wait()
             with self._lock:
                 self._paused_for += (perf_counter() - paused) / self._together
-        return self._stop.is_set()
+        return self._ends.is_set()
 
     def _begin(self, estimator: Estimator) -> None:
         order = self.order
-        self._plan = FitSettings.derive(
+        plan = FitSettings.derive(
             estimator.schema_.n_rows, effort=order.effort, members=order.members, epochs=order.epochs
         )
+        self._members, self._epochs = plan.members, plan.epochs
         self.plane = plane_of(estimator, lambda: load_table(self._source), order.target)
         self._trained_at, self.phase = perf_counter(), "training"
 
@@ -206,17 +190,9 @@ class Session:
     # What the page shows.
 
     @property
-    def _members(self) -> int:
-        return self._plan.members if self._plan is not None else 1
-
-    @property
     def _together(self) -> int:
         """How many networks are trained at once."""
         return max(1, min(self._members, os.cpu_count() or 1))
-
-    @property
-    def _epochs(self) -> int:
-        return self._plan.epochs if self._plan is not None else 1
 
     @property
     def stride(self) -> int:
@@ -227,20 +203,19 @@ class Session:
         """Return what is small: phase, counts, speed, seconds left at most."""
         with self._lock:
             passed, planned = sum(self._passed.values()), self._members * self._epochs
-            is_training = self.phase == "training"
+            is_training, is_stopping = self.phase == "training", self._ends.is_set()
             spent = max(self._trained_for - self._paused_for, 1e-9)
             rate = passed / spent
-            done = passed >= planned or (self._stop.is_set() and is_training)
             return {
                 "number": self.number,
-                "phase": "scoring" if is_training and done else self.phase,
+                "phase": "scoring" if is_training and (is_stopping or passed >= planned) else self.phase,
                 "paused": is_training and not self._go_on.is_set(),
-                "stopping": self._stop.is_set(),
+                "stopping": is_stopping,
                 "table": self.order.table, "target": self.order.target, "effort": self.order.effort,
                 "members": self._members, "begun": len(self._passed), "epochs": self._epochs, "stride": self.stride,
                 "share": min(1.0, passed / planned), "epochs_a_second": rate, "seconds": spent if passed else 0.0,
                 "seconds_left": max(planned - passed, 0) / rate if rate else None,
-                "run": self.run, "error": self.error,
+                "run": self.run_name, "error": self.error,
             }  # fmt: skip
 
     def news(self, sent: dict[int, int]) -> list[list[Any]]:
@@ -262,8 +237,6 @@ def _plain(values: list[Any]) -> list[float | None]:
 
 def _flat(said: npt.NDArray[np.float64], *, is_class: bool) -> list[int]:
     """Pack what is said at each point into a whole number: 100 times the class and how sure it is in percent, or 50 ± 20 deviations."""
-    if is_class:
-        best = said.argmax(axis=1)
-        sure = np.clip(np.rint(said.max(axis=1) * 99), 0, 99).astype(np.int64)
-        return [int(each) for each in best * 100 + sure]
-    return [int(each) for each in np.clip(np.rint(50 + 20 * said[:, 0]), 0, 99)]
+    best, level = (said.argmax(axis=1), said.max(axis=1) * 99) if is_class else (0, 50 + 20 * said[:, 0])
+    flat: list[int] = (best * 100 + np.clip(np.rint(level), 0, 99)).astype(np.int64).tolist()
+    return flat

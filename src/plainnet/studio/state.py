@@ -7,18 +7,16 @@ import hmac
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from plainnet.errors import RunError, SettingError
-from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.encoded import Estimator
 from plainnet.runs.runs import read_model_of
 from plainnet.studio.session import Order, Session
-from plainnet.studio.uploads import table_path
+from plainnet.studio.uploads import remembered, table_path
 
 __all__ = ["BusyError", "Studio", "events"]
 
@@ -36,13 +34,13 @@ class Studio:
     """What the server knows.
 
     Attributes:
-        work: the folder that holds ``tables/`` and ``runs/``.
+        work: the folder that holds ``tables`` and ``runs``.
         session: the training under way, or the last; None before the first.
         is_ending: whether the server is about to end, and streams are to.
     """
 
     def __init__(self, work: Path) -> None:
-        self.work = work
+        self.work, self.tables, self.runs = work, work / "tables", work / "runs"
         self.session: Session | None = None
         self.is_ending: Callable[[], bool] = lambda: False
         self.key, self.once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -54,16 +52,6 @@ class Studio:
                 raise RunError(
                     f"the work folder {str(folder)!r} cannot be made: {error.strerror}. Choose --work."
                 ) from error
-
-    @property
-    def tables(self) -> Path:
-        """Where uploaded tables lie."""
-        return self.work / "tables"
-
-    @property
-    def runs(self) -> Path:
-        """Where run folders lie."""
-        return self.work / "runs"
 
     def begin(self, order: Order) -> Session:
         """Start a training.
@@ -78,10 +66,9 @@ class Studio:
                     "a training is under way, and only one at a time is run. Stop it, or wait until it has ended."
                 )
             number = 1 if self.session is None else self.session.number + 1
-            session = Session(order, table_path(self.work, order.table), self.runs, number)
-            self.session = session
-            session.start()
-            return session
+            self.session = Session(order, table_path(self.work, order.table), self.runs, number)
+            self.session.start()
+            return self.session
 
     def run_path(self, name: str) -> Path:
         """Return the folder of a run by its name.
@@ -94,11 +81,9 @@ class Studio:
                 return path
         raise RunError(f"there is no run {name[:60]!r} in {str(self.runs)!r}: choose one of the list.")
 
-    def model(self, name: str) -> NetClassifier | NetRegressor:
+    def model(self, name: str) -> Estimator:
         """Read a run's model; the last four are kept in memory."""
-        path = self.run_path(name)
-        file = path / "model.safetensors"
-        return _model(path, file.stat().st_mtime_ns if file.exists() else 0)
+        return _model(self.run_path(name))
 
     def let_in(self, token: str) -> bool:
         """Whether a token is the one that works once; from now on it does not."""
@@ -108,9 +93,7 @@ class Studio:
             return is_right
 
 
-@lru_cache(maxsize=4)
-def _model(path: Path, _changed: int) -> NetClassifier | NetRegressor:
-    return read_model_of(path)
+_model = remembered(4)(read_model_of)
 
 
 async def events(studio: Studio) -> AsyncIterator[bytes]:
@@ -130,11 +113,10 @@ async def events(studio: Studio) -> AsyncIterator[bytes]:
                 yield b": alive\n\n"
             await asyncio.sleep(IDLE_SECONDS)
             continue
-        event: dict[str, Any] = {}
         if session.number != number:
             number, sent, pictures = session.number, {}, [None, None]
         silent, version = 0.0, session.version
-        event |= {"training": session.facts(), "curves": session.news(sent)}
+        event: dict[str, Any] = {"training": session.facts(), "curves": session.news(sent)}
         if session.plane is not None and session.surface is not pictures[0]:
             if pictures[0] is None:
                 event["plane"] = session.plane.to_json()

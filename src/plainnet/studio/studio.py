@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 import os
-import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -31,14 +31,12 @@ from plainnet.service.guard import Guard, allowed_hosts
 from plainnet.service.listen import listen, run as run_server, server_of
 from plainnet.studio.columns import describe
 from plainnet.studio.examples import EXAMPLES, make_example
-from plainnet.studio.judge import judge, listed_run
-from plainnet.studio.keep import onnx_bytes, predictions_csv
-from plainnet.studio.script import script_of
+from plainnet.studio.judge import importance, judge, listed_run
+from plainnet.studio.keep import onnx_bytes, predictions_csv, script_of
 from plainnet.studio.session import Order
 from plainnet.studio.state import BusyError, Studio, events
-from plainnet.studio.tryout import answer, form
+from plainnet.studio.tryout import answer, form, why
 from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, notes_of, receive, table_path
-from plainnet.studio.why import importance, why
 from plainnet.tables.read import read_table
 
 __all__ = ["app_of", "serve"]
@@ -48,19 +46,14 @@ T = TypeVar("T")
 PAGE = Path(__file__).with_name("page")
 #: Largest JSON body, in bytes: kinds of thousands of columns.
 MOST_JSON = 2**20
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 def app_of(studio: Studio, host: str, port: int) -> Guard:
     """Return the guarded app."""
-    routes = [
-        Route("/", _page(studio, port)),
-        Mount("/page", StaticFiles(directory=PAGE)),
-        *_choosing(studio),
-        *_training(studio),
-        *_using(studio),
-    ]
-    refused = dict.fromkeys((PlainnetError, msgspec.ValidationError, msgspec.DecodeError), _refused)
-    app = Starlette(routes=routes, exception_handlers={**refused, ClientDisconnect: _gone})
+    page = [Route("/", _page(studio, port)), Mount("/page", StaticFiles(directory=PAGE))]
+    refused = {PlainnetError: _refused, msgspec.MsgspecError: _refused, ClientDisconnect: _gone}
+    app = Starlette(routes=[*page, *_choosing(studio), *_training(studio), *_using(studio)], exception_handlers=refused)
     files = [f"/page/{path.name}" for path in PAGE.iterdir()]
     return Guard(
         app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
@@ -86,7 +79,7 @@ def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
             )
         if is_known and token is not None:
             return RedirectResponse("/", status_code=303)
-        answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        answer = FileResponse(PAGE / "index.html", headers=NO_STORE)
         if not is_known:
             answer.set_cookie(_cookie(port), studio.key, httponly=True, samesite="strict", path="/")
         return answer
@@ -94,18 +87,43 @@ def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
     return page
 
 
+def _get(path: str, work: Callable[..., Any]) -> Route:
+    """Answer GET with what a function returns, on a thread; it is given what the path names."""
+
+    def handler(request: Request) -> Response:
+        content = work(**request.path_params)
+        return content if isinstance(content, Response) else _json(content)
+
+    return Route(path, handler)
+
+
+def _post(path: str, kind: type[Any], work: Callable[..., Any]) -> Route:
+    """Answer POST likewise; the function is given the body, JSON of a kind, before what the path names."""
+
+    async def handler(request: Request) -> Response:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_JSON:
+                raise SettingError(f"the request is larger than {MOST_JSON:,} bytes: send less at once.")
+        told = msgspec.json.decode(bytes(body), type=kind)
+        return _json(await run_in_threadpool(work, told, **request.path_params))
+
+    return Route(path, handler, methods=["POST"])
+
+
 # Choosing a table.
 
 
 def _choosing(studio: Studio) -> list[Route]:
-    def state(_: Request) -> Response:
+    def state() -> dict[str, Any]:
         session = studio.session
         examples = {name: {"target": target, **settings} for name, (_, target, settings) in EXAMPLES.items()}
         runs = [listed_run(run) for run in reversed(list_runs(studio.runs))]
-        return _json({
+        return {
             "work": str(studio.work), "tables": list_tables(studio.work), "examples": examples,
             "training": None if session is None else session.facts(), "runs": runs, "most_bytes": MOST_BYTES,
-        })  # fmt: skip
+        }  # fmt: skip
 
     async def upload(request: Request) -> Response:
         path = await receive(request.stream(), studio.tables, request.query_params.get("name", ""))
@@ -116,24 +134,20 @@ def _choosing(studio: Studio) -> list[Route]:
             raise
         return _json({"name": path.name})
 
-    async def example(request: Request) -> Response:
-        wanted = (await _body(request, dict[str, str])).get("name", "")
-        path = await run_in_threadpool(make_example, studio.tables, wanted)
-        return _json({"name": path.name})
-
-    async def columns(request: Request) -> Response:
-        wanted = await _body(request, _Columns)
+    def columns(wanted: _Columns) -> dict[str, Any]:
         path = table_path(studio.work, wanted.table)
-        table = await run_in_threadpool(load_table, path)
-        described = await run_in_threadpool(describe, table, wanted.kinds)
-        return _json(described | {"notes": await run_in_threadpool(notes_of, path)})
+        return describe(load_table(path), wanted.kinds) | {"notes": notes_of(path)}
 
     return [
-        Route("/api/state", state),
+        _get("/api/state", state),
         Route("/api/tables", upload, methods=["POST"]),
-        Route("/api/examples", example, methods=["POST"]),
-        Route("/api/columns", columns, methods=["POST"]),
+        _post("/api/examples", _Example, lambda wanted: {"name": make_example(studio.tables, wanted.name).name}),
+        _post("/api/columns", _Columns, columns),
     ]
+
+
+class _Example(msgspec.Struct):
+    name: str = ""
 
 
 class _Columns(msgspec.Struct, forbid_unknown_fields=True):
@@ -145,25 +159,21 @@ class _Columns(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _training(studio: Studio) -> list[Route]:
-    async def train(request: Request) -> Response:
-        order = await _body(request, Order)
-        return _json((await run_in_threadpool(studio.begin, order)).facts())
-
-    async def steer(request: Request) -> Response:
-        session, wanted = studio.session, request.url.path.rpartition("/")[2]
+    def steer(word: str, _: Request) -> Response:
+        session = studio.session
         if session is None or session.is_over:
             raise SettingError("no training is under way: start one first.")
-        {"pause": session.pause, "resume": session.resume, "stop": session.stop}[wanted]()
+        session.steer(word)
         return _json(session.facts())
 
     async def stream(_: Request) -> Response:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers = {**NO_STORE, "X-Accel-Buffering": "no"}
         return StreamingResponse(events(studio), media_type="text/event-stream", headers=headers)
 
     return [
-        Route("/api/train", train, methods=["POST"]),
+        _post("/api/train", Order, lambda order: studio.begin(order).facts()),
         Route("/api/train/events", stream),
-        *(Route(f"/api/train/{word}", steer, methods=["POST"]) for word in ("pause", "resume", "stop")),
+        *(Route(f"/api/train/{word}", partial(steer, word), methods=["POST"]) for word in ("pause", "resume", "stop")),
     ]
 
 
@@ -171,35 +181,13 @@ def _training(studio: Studio) -> list[Route]:
 
 
 def _using(studio: Studio) -> list[Route]:
-    #: What is answered as JSON, by the end of the address: of a run's name; and of its name and the values of a row.
-    told: dict[str, Callable[[str], Any]] = {
-        "": lambda name: judge(studio.run_path(name)),
-        "/losses": lambda name: _losses(studio, name),
-        "/form": lambda name: form(studio.model(name)),
-        "/importance": lambda name: importance(studio.run_path(name), studio.model(name)),
-    }
-    answered: dict[str, Callable[[str, dict[str, Any]], Any]] = {
-        "/answer": lambda name, values: answer(studio.model(name), values),
-        "/why": lambda name, values: why(studio.run_path(name), studio.model(name), values),
-    }
+    def losses(name: str) -> dict[str, Any]:
+        history = read_run(studio.run_path(name)).history()
+        valid = history.validation_losses
+        return {"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()}
 
-    def teller(work: Callable[[str], Any]) -> Callable[[Request], Response]:
-        return lambda request: _json(work(request.path_params["name"]))
-
-    def answerer(work: Callable[[str, dict[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
-        async def handler(request: Request) -> Response:
-            values = await _body(request, dict[str, Any])
-            return _json(await run_in_threadpool(work, request.path_params["name"], values))
-
-        return handler
-
-    def file(request: Request) -> Response:
-        wanted = {"model": "model.safetensors", "report": "report.html"}[request.url.path.rpartition("/")[2]]
-        return _file(studio.run_path(request.path_params["name"]), wanted)
-
-    def onnx(request: Request) -> Response:
-        name = request.path_params["name"]
-        headers = {"Content-Disposition": f'attachment; filename="{name}.onnx"', "Cache-Control": "no-store"}
+    def onnx(name: str) -> Response:
+        headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="{name}.onnx"'}
         return Response(onnx_bytes(studio.model(name)), media_type="application/octet-stream", headers=headers)
 
     def script(request: Request) -> Response:
@@ -215,45 +203,30 @@ def _using(studio: Studio) -> list[Route]:
 
     run = "/api/runs/{name}"
     return [
-        *(Route(run + end, teller(work)) for end, work in told.items()),
-        *(Route(run + end, answerer(work), methods=["POST"]) for end, work in answered.items()),
-        *(Route(run + end, file) for end in ("/model", "/report")),
-        Route(f"{run}/onnx", onnx),
+        _get(run, lambda name: judge(studio.run_path(name))),
+        _get(f"{run}/losses", losses),
+        _get(f"{run}/form", lambda name: form(studio.model(name))),
+        _get(f"{run}/importance", lambda name: importance(studio.run_path(name), studio.model(name))),
+        _post(f"{run}/answer", dict[str, Any], lambda values, name: answer(studio.model(name), values)),
+        _post(
+            f"{run}/why", dict[str, Any], lambda values, name: why(studio.run_path(name), studio.model(name), values)
+        ),
+        _get(f"{run}/model", lambda name: _file(studio.run_path(name), "model.safetensors")),
+        _get(f"{run}/report", lambda name: _file(studio.run_path(name), "report.html")),
+        _get(f"{run}/onnx", onnx),
         Route(f"{run}/script", script),
         Route(f"{run}/predictions", predictions, methods=["POST"]),
     ]
 
 
-def _losses(studio: Studio, name: str) -> dict[str, Any]:
-    history = read_run(studio.run_path(name)).history()
-    valid = history.validation_losses
-    return {"losses": history.losses.tolist(), "validation": None if valid is None else valid.tolist()}
-
-
 def _file(run: Path, name: str) -> Response:
     if not (run / name).is_file():
         raise RunError(f"the run {run.name!r} has no {name}. `plainnet report` writes the report again.")
-    return FileResponse(run / name, filename=f"{run.name}-{name}", headers={"Cache-Control": "no-store"})
+    return FileResponse(run / name, filename=f"{run.name}-{name}", headers=NO_STORE)
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    body = msgspec.json.encode(content)
-    return Response(body, status, media_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """Read a small JSON body of a kind.
-
-    Raises:
-        SettingError: it is larger than ``MOST_JSON``.
-        msgspec.ValidationError, msgspec.DecodeError: it is no such thing.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_JSON:
-            raise SettingError(f"the request is larger than {MOST_JSON:,} bytes: send less at once.")
-    return msgspec.json.decode(bytes(body), type=kind)
+    return Response(msgspec.json.encode(content), status, NO_STORE, "application/json")
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -283,7 +256,7 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
         SettingError: the port is taken.
         RunError: the work folder cannot be made.
     """
-    sock: socket.socket = listen("127.0.0.1", port)
+    sock = listen("127.0.0.1", port)
     studio = Studio(work.absolute())
     port = sock.getsockname()[1]
     server = server_of(app_of(studio, "127.0.0.1", port), "127.0.0.1", port)
@@ -299,7 +272,7 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
     finally:
         session = studio.session
         if session is not None and not session.is_over:
-            session.stop()
+            session.steer("stop")
             say("Ending the training; its best networks so far are kept.")
             session.join(60)
 

@@ -1,23 +1,31 @@
-"""One row, made up by the user: a form from the schema, and what the pack says to it."""
+"""One row, made up by the user: a form from the schema, what the pack says to it, and why."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.shapley import MOST_BACKGROUND, explain_row
+from plainnet.runs.again import find_table
+from plainnet.runs.runs import read_run
+from plainnet.studio.uploads import remembered
 from plainnet.tables.schema import Column
 
-__all__ = ["answer", "form", "row_of"]
+__all__ = ["answer", "form", "row_of", "why"]
+
+#: Columns that are shown, and orders of the columns that are tried: a second's work at most.
+SHOWN, ORDERS = 15, 100
 
 
-def form(estimator: NetClassifier | NetRegressor) -> list[dict[str, Any]]:
+def form(estimator: Estimator) -> list[dict[str, Any]]:
     """Return a field for each column that the networks see.
 
     Each has ``name``, ``kind`` and, of a number, ``low``, ``high``, ``whole`` and the median as ``value``; of a category or flag its
@@ -39,7 +47,7 @@ def _field(column: Column) -> dict[str, Any]:
     return field
 
 
-def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -> dict[str, Any]:
+def answer(estimator: Estimator, values: Mapping[str, Any]) -> dict[str, Any]:
     """Predict one row.
 
     Args:
@@ -66,7 +74,27 @@ def answer(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -
         return found
 
 
-def row_of(estimator: NetClassifier | NetRegressor, values: Mapping[str, Any]) -> pl.DataFrame:
+def why(path: Path, estimator: Estimator, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each column adds to the prediction of a row made up by the user, beside that of an average training row.
+
+    Raises:
+        TableError: a value is none of its column's kind.
+        RunError: the run's table is not the one it was.
+    """
+    row = row_of(estimator, values)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        found = explain_row(estimator, row, _background(path), n_permutations=ORDERS).to_json()
+    return found | {"output": str(found["output"]), "contributions": found["contributions"][:SHOWN]}
+
+
+@remembered(4)
+def _background(path: Path) -> pl.DataFrame:
+    own = find_table(read_run(path))
+    train = own.table[own.parts["train"]]
+    return train.sample(min(MOST_BACKGROUND, train.height), seed=0)
+
+
+def row_of(estimator: Estimator, values: Mapping[str, Any]) -> pl.DataFrame:
     """Return values by column as a table of one row; the arguments and errors are those of ``answer``."""
     return pl.DataFrame([_cell(column, values.get(column.name)) for column in estimator.schema_.used])
 

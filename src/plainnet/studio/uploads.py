@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from plainnet.errors import DataWarning, TableError
 from plainnet.files import replacing
+from plainnet.runs.source import stamp
 from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
 from plainnet.tables.read import read_table
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["MOST_BYTES", "list_tables", "load_table", "notes_of", "receive", "safe_name", "table_path"]
+__all__ = ["MOST_BYTES", "list_tables", "load_table", "notes_of", "receive", "remembered", "safe_name", "table_path"]
 
 #: Of an uploaded file.
 MOST_BYTES = 2 * 2**30
@@ -32,7 +33,22 @@ DEVICES = r"con|prn|aux|nul|com\d|lpt\d"
 #: Characters of a file's name at most, its suffixes included.
 MOST_CHARACTERS = 80
 
-_reading = threading.Lock()
+T = TypeVar("T")
+
+
+def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
+    """Keep what a function says of the last files, or run folders, until they are written anew. Two tabs that ask at once wait for one."""
+
+    def of(work: Callable[[Path], T]) -> Callable[[Path], T]:
+        lock, kept = threading.Lock(), lru_cache(most)(lambda path, _: work(path))
+
+        def ask(path: Path) -> T:
+            with lock:
+                return kept(path, stamp(path / "run.json" if path.is_dir() else path))
+
+        return ask
+
+    return of
 
 
 def safe_name(name: str) -> str:
@@ -133,22 +149,16 @@ def load_table(path: Path) -> pl.DataFrame:
     Raises:
         TableError: it cannot be read.
     """
-    return _loaded(path)[0]
+    return _read(path)[0]
 
 
 def notes_of(path: Path) -> list[str]:
     """Return what reading a table warned of, as the page says it; errors are those of ``load_table``."""
-    return _loaded(path)[1]
+    return _read(path)[1]
 
 
-def _loaded(path: Path) -> tuple[pl.DataFrame, list[str]]:
-    with _reading:  # two tabs that ask at once read it once
-        status = path.stat()
-        return _read(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2)
-def _read(path: Path, _changed: int, _size: int) -> tuple[pl.DataFrame, list[str]]:
+@remembered(2)
+def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
         table = read_table(path)
