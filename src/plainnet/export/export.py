@@ -16,7 +16,7 @@ from plainnet.errors import RunError, SettingError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.export.onnx_model import write_onnx
-from plainnet.export.scripts import weights_file, write_numpy_script, write_torch_script
+from plainnet.export.scripts import weights_file, write_script
 
 __all__ = ["SUFFIXES", "export_model"]
 
@@ -52,7 +52,7 @@ def export_model(
         raise SettingError(
             f"an export to {to!r} is a {SUFFIXES[to]} file, and {str(path)!r} ends otherwise: name it {path.stem}{SUFFIXES[to]}."
         )
-    weights = {"torch": [weights_file(path, ".safetensors")], "python": [weights_file(path, ".npz")]}.get(to, [])
+    weights = [weights_file(path, to)] if SUFFIXES[to] == ".py" else []
     there = [file for file in (path, *weights) if file.exists()]
     if there and not overwrite:
         raise RunError(
@@ -60,6 +60,8 @@ def export_model(
         )
     if to == "safetensors":
         estimator.save(path)
+    elif to == "onnx":
+        write_onnx(estimator, path)
     else:
-        {"onnx": write_onnx, "torch": write_torch_script, "python": write_numpy_script}[to](estimator, path)
+        write_script(estimator, path, to)
     return [path, *(file for file in weights if file.exists())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DOUBLE", "FLOAT", "INT64", "Graph", "free_name"]
 
+Constant = npt.NDArray[Any] | np.generic
 #: What a Cast goes to: ONNX's codes of types, https://onnx.ai/onnx/intro/concepts.html#element-type
-FLOAT, INT64, DOUBLE = {"to": 1}, {"to": 7}, {"to": 11}
+FLOAT, INT64, DOUBLE = 1, 7, 11
 
 
 def free_name(wanted: str, taken: set[str]) -> str:
@@ -44,11 +45,11 @@ class Graph:
         self._taken = set(taken)
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
-    def constant(self, values: npt.ArrayLike, dtype: type | str, name: str) -> str:
+    def constant(self, values: npt.ArrayLike, name: str) -> str:
         """Return the name of a constant; one of the same type, shape and content is kept once."""
         from onnx import numpy_helper
 
-        array = np.ascontiguousarray(np.asarray(values, dtype=dtype))
+        array = np.ascontiguousarray(values)
         content = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
         key = (str(array.dtype), array.shape, content)
         if key not in self._known:
@@ -57,34 +58,31 @@ class Graph:
         return self._known[key]
 
     def add(
-        self, operator: str, *inputs: str, out: str = "", attributes: Mapping[str, Any] | None = None, domain: str = ""
+        self, operator: str, *inputs: str | Constant, out: str = "", last: str = "", domain: str = "", **attributes: Any
     ) -> str:
         """Add a node.
 
         Args:
             operator: of ONNX, such as 'Gemm'.
-            inputs: names of what it takes; '' for an optional input that is left out.
+            inputs: names of what it takes, or constants.
             out: what its result is to be called; '': the operator's name.
-            attributes: of the operator.
+            last: the output of the graph that its result is, whose name was taken for it; '': it is none.
             domain: 'ai.onnx.ml', or '' for the standard operators.
+            attributes: of the operator.
 
         Returns:
             The name of its first result.
         """
         from onnx import helper
 
-        name = free_name(out or operator, self._taken)
-        extra = [free_name(f"{name}_places", self._taken)] if operator == "TopK" else []  # it has two results
-        self.nodes.append(
-            helper.make_node(operator, list(inputs), [name, *extra], name=name, domain=domain, **(attributes or {}))
-        )
+        name = last or free_name(out or operator, self._taken)
+        results = [name, free_name(f"{name}_places", self._taken)] if operator == "TopK" else [name]  # it has two
+        names = [
+            each if isinstance(each, str) else self.constant(each, f"{name}: {each if each.ndim == 0 else 'constant'}")
+            for each in inputs
+        ]
+        self.nodes.append(helper.make_node(operator, names, results, name=name, domain=domain, **attributes))
         return name
-
-    def finish(self, operator: str, *inputs: str, out: str, attributes: Mapping[str, Any] | None = None) -> None:
-        """Add a node whose result is an output of the graph, of a name that was taken for it."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(operator, list(inputs), [out], name=out, **(attributes or {})))
 
     def prune(self, outputs: Iterable[str]) -> None:
         """Take out what no output needs, such as the hour of dates that have none."""
@@ -100,12 +98,11 @@ class Graph:
     def concat(self, parts: Iterable[str], out: str) -> str:
         """Put tables of the same rows side by side; a single one is itself."""
         parts = list(parts)
-        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, out=out, attributes={"axis": 1})
+        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, out=out, axis=1)
 
     def columns(self, table: str, indices: Iterable[int], n_columns: int, out: str) -> str:
         """Take columns of a table; all of them in order are the table itself."""
         wanted = list(indices)
         if wanted == list(range(n_columns)):
             return table
-        index = self.constant(wanted, np.int64, f"{out} columns")
-        return self.add("Gather", table, index, out=out, attributes={"axis": 1})
+        return self.add("Gather", table, np.array(wanted), out=out, axis=1)

@@ -22,6 +22,7 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.export.graph import Graph, free_name
 from plainnet.export.onnx_encoding import MISSING_DATE, encode_columns, missing_marker
 from plainnet.export.onnx_vote import class_type, decode_vote, vote
+from plainnet.export.scripts import plain_classes
 from plainnet.files import replacing
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.encode import match_columns
@@ -43,13 +44,8 @@ METADATA_FORMAT = 1
 #: Bytes of an ONNX file at most: protobuf, in which it is written, knows no larger messages.
 MOST_BYTES = 2**31 - 2**20
 
-#: Of each kind of column: the type of its input in ONNX's words, and NumPy's.
-TYPES: dict[str, tuple[str, type]] = {
-    "number": ("double", np.float64),
-    "flag": ("string", object),
-    "category": ("string", object),
-    "date": ("int64", np.int64),
-}
+#: The type of the input of each kind of column, in ONNX's words.
+TYPES = {"number": "double", "flag": "string", "category": "string", "date": "int64"}
 
 
 def write_onnx(estimator: NetClassifier | NetRegressor, path: str | Path) -> None:
@@ -95,14 +91,27 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
     plain, positions = encode_columns(graph, schema, names)
     decode_vote(graph, vote(graph, estimator.members_, target, plain, positions), target, list(outputs))
     graph.prune(outputs)
-    taken_in = [_input(column, names[column.name]) for column in schema.used]
-    given = [helper.make_tensor_value_info(name, _code(dtype), ["N", *own]) for name, (dtype, own) in outputs.items()]
+    metadata = _metadata(estimator, names, outputs)
+    codes = onnx.TensorProto.DataType
+    taken_in = [
+        helper.make_tensor_value_info(each["name"], codes.Value(each["type"].upper()), ["N", 1], _told(each))
+        for each in metadata["inputs"]
+    ]
+    given = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["N", *own])
+        for name, (dtype, own) in outputs.items()
+    ]
+    columns = ", ".join(f"{column.name} ({column.kind})" for column in schema.used)
+    said = "".join(f"; {key}: {metadata[key]!r}" for key in ("classes", "quantiles") if key in metadata)
+    about = (
+        f"A {type(estimator).__name__} of plainnet {plainnet.__version__}: {len(estimator.members_)} plain networks that vote.\n"
+        f"Takes raw columns, each (N, 1): {columns}.\nGives {' and '.join(outputs)}{said}."
+    )
     model = helper.make_model(
         helper.make_graph(graph.nodes, "plainnet", taken_in, given, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)], ir_version=IR_VERSION,
-        producer_name="plainnet", producer_version=plainnet.__version__, doc_string=_description(estimator, list(outputs)),
+        producer_name="plainnet", producer_version=plainnet.__version__, doc_string=about,
     )  # fmt: skip
-    metadata = _metadata(estimator, names, outputs)
     helper.set_model_props(model, {"plainnet": json.dumps(metadata, ensure_ascii=False, allow_nan=False)})
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -126,41 +135,9 @@ def _outputs(target: Target, taken: set[str]) -> dict[str, tuple[type, list[int]
     return {free_name("prediction", taken): (np.float64, [] if is_flat else [target.n_outputs])}
 
 
-def _code(dtype: type) -> int:
-    """Return ONNX's code of a NumPy type; object stands for text."""
-    from onnx import TensorProto, helper
-
-    return int(TensorProto.STRING if dtype is object else helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-
-
-def _input(column: Column, name: str) -> onnx.ValueInfoProto:
-    from onnx import helper
-
-    what = {
-        "number": "a number; NaN or infinity: missing",
-        "flag": f"one of {list(column.levels)!r}; anything else: missing",
-        "category": f"text, such as {list(column.levels[:5])!r}; {missing_marker(column)!r}: missing",
-        "date": f"microseconds since 1970-01-01 UTC; {MISSING_DATE}: missing",
-    }[column.kind]
-    said = f"{column.kind}: {what}"
-    return helper.make_tensor_value_info(name, _code(TYPES[column.kind][1]), ["N", 1], doc_string=said)
-
-
-def _description(estimator: NetClassifier | NetRegressor, outputs: list[str]) -> str:
-    """Say in words what the model takes and gives."""
-    target = estimator.target_
-    columns = ", ".join(f"{column.name} ({column.kind})" for column in estimator.schema_.used)
-    if isinstance(target, ClassTarget):
-        gives = f"{outputs[0]} (N, {target.n_outputs}) of the classes {target.classes.tolist()!r}, and {outputs[1]} (N)"
-    elif isinstance(target, LabelsTarget):
-        gives = f"{outputs[0]} and {outputs[1]}, both (N, {target.n_outputs})"
-    else:
-        shares = getattr(target, "quantiles", ())
-        gives = f"{outputs[0]}, " + (f"the quantiles {list(shares)!r}" if shares else f"{len(target.mean)} a row")
-    return (
-        f"A {type(estimator).__name__} of plainnet {plainnet.__version__}: {len(estimator.members_)} plain networks that vote.\n"
-        f"Takes raw columns, each (N, 1): {columns}.\nGives {gives}."
-    )
+def _told(entry: dict[str, Any]) -> str:
+    """Say of an input what its metadata says."""
+    return ", ".join(f"{key}: {value}" for key, value in entry.items() if key not in ("name", "type", "shape"))
 
 
 def _metadata(
@@ -171,7 +148,7 @@ def _metadata(
     inputs = []
     for column in estimator.schema_.used:
         entry: dict[str, Any] = {"name": names[column.name], "column": column.name, "kind": column.kind}
-        entry |= {"type": TYPES[column.kind][0], "shape": ["N", 1], "read_as": column.dtype}
+        entry |= {"type": TYPES[column.kind], "shape": ["N", 1], "read_as": column.dtype}
         if column.kind == "number":
             entry["missing"] = "NaN"
         elif column.kind == "date":
@@ -192,9 +169,7 @@ def _metadata(
         "level_names": "whole numbers without a decimal point (1, not 1.0); true and false in lower case; other text as it is",
     }
     if isinstance(target, ClassTarget):
-        content["classes"] = [
-            each if isinstance(each, bool | int | float) else str(each) for each in target.classes.tolist()
-        ]
+        content["classes"] = plain_classes(target)
     if isinstance(target, NumberTarget) and target.quantiles:
         content["quantiles"] = list(target.quantiles)
     return content

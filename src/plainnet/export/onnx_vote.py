@@ -22,7 +22,7 @@ from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, Numbe
 __all__ = ["class_type", "decode_vote", "vote"]
 
 #: Activations that are one ONNX operator; the constants are torch's defaults.
-OPERATORS: dict[type[nn.Module], tuple[str, dict[str, float]]] = {
+OPERATORS: dict[type[nn.Module], tuple[str, dict[str, Any]]] = {
     nn.ReLU: ("Relu", {}),
     nn.LeakyReLU: ("LeakyRelu", {"alpha": 0.01}),
     nn.ELU: ("Elu", {"alpha": 1.0}),
@@ -53,7 +53,7 @@ def vote(graph: Graph, members: Sequence[Member], target: Target, plain: str, po
         outputs = _network(graph, member.network, number, plain, positions, coded)
         own = _opinion(graph, outputs, target, is_log=member.recipe.is_log)
         if member.weight != 1:
-            own = graph.add("Mul", own, graph.constant(member.weight, np.float64, f"{number}: share of the vote"))
+            own = graph.add("Mul", own, np.float64(member.weight), out=f"{number}: share of the vote")
         opinions.append(own)
     return opinions[0] if len(opinions) == 1 else graph.add("Sum", *opinions, out="vote")
 
@@ -72,9 +72,11 @@ def _network(
     for place, layer in enumerate(layers):
         name = f"{number}.{place}"
         if isinstance(layer, nn.Linear):
-            state = {part: values.detach().cpu().numpy() for part, values in layer.state_dict().items()}
-            weights = [graph.constant(values, np.float32, f"{name}.{part}") for part, values in state.items()]
-            x = graph.add("Gemm", x, *weights, out=f"{name} linear", attributes={"transB": 1})
+            state = layer.state_dict().items()
+            weights = [
+                graph.constant(values.detach().cpu().float().numpy(), f"{name}.{part}") for part, values in state
+            ]
+            x = graph.add("Gemm", x, *weights, out=f"{name} linear", transB=1)
         elif not isinstance(layer, PiecewiseLinearEncoding | nn.Dropout):
             x = _activation(graph, layer, x, name)
     return x
@@ -83,18 +85,11 @@ def _network(
 def _codes(graph: Graph, coding: PiecewiseLinearEncoding, positions: str) -> str:
     """Code positions piecewise linearly: how far through each bin the number is."""
     bins = np.array(coding.bins)
-    places = graph.add("Mul", positions, graph.constant(bins[None], np.float32, "bins of numbers"))
-    numbers = graph.constant(np.repeat(np.arange(len(bins)), bins), np.int64, "numbers of bins")
-    lower = np.concatenate([np.arange(n) for n in coding.bins])
-    above = graph.add(
-        "Sub",
-        graph.add("Gather", places, numbers, attributes={"axis": 1}),
-        graph.constant(lower[None], np.float32, "lower ends of bins"),
-    )
-    nothing, all_of_it = graph.constant(0, np.float32, "0"), graph.constant(1, np.float32, "1")
-    codes = graph.add("Clip", above, nothing, all_of_it, out="codes")
-    scale = graph.constant(coding.scale, np.float32, "scale of codes")
-    return codes if coding.scale == 1 else graph.add("Mul", codes, scale)
+    places = graph.add("Mul", positions, bins[None].astype(np.float32))
+    of_bins = graph.add("Gather", places, np.repeat(np.arange(len(bins)), bins), out="numbers of bins", axis=1)
+    lower = np.concatenate([np.arange(n, dtype=np.float32) for n in coding.bins])
+    codes = graph.add("Clip", graph.add("Sub", of_bins, lower[None]), np.float32(0), np.float32(1), out="codes")
+    return codes if coding.scale == 1 else graph.add("Mul", codes, np.float32(coding.scale))
 
 
 def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
@@ -102,15 +97,15 @@ def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
     out = f"{name} {kind.__name__}"
     if kind in OPERATORS:
         operator, attributes = OPERATORS[kind]
-        return graph.add(operator, x, out=out, attributes=attributes)
+        return graph.add(operator, x, out=out, **attributes)
     if kind is nn.SiLU:
         return graph.add("Mul", x, graph.add("Sigmoid", x), out=out)
     if kind is nn.Mish:
         return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)), out=out)
     if kind is nn.GELU:
-        share = graph.add("Erf", graph.add("Mul", x, graph.constant(0.5**0.5, np.float32, "1 / root of 2")))
-        half = graph.add("Mul", x, graph.constant(0.5, np.float32, "half"))
-        return graph.add("Mul", half, graph.add("Add", share, graph.constant(1, np.float32, "1")), out=out)
+        share = graph.add("Erf", graph.add("Mul", x, np.float32(0.5**0.5)))
+        half = graph.add("Mul", x, np.float32(0.5))
+        return graph.add("Mul", half, graph.add("Add", share, np.float32(1)), out=out)
     raise SettingError(
         f"a {kind.__name__} layer cannot be exported to ONNX: use torch.onnx.export on estimator.network_."
     )
@@ -118,31 +113,26 @@ def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
 
 def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str:
     """Add what a network votes with, as the target's ``opinions`` does."""
-
-    def double(value: npt.ArrayLike, name: str) -> str:
-        return graph.constant(value, np.float64, name)
-
-    own = graph.add("Cast", outputs, attributes=DOUBLE)
+    own = graph.add("Cast", outputs, to=DOUBLE)
     if isinstance(target, ClassTarget):
-        return graph.add("Softmax", own, attributes={"axis": 1})
+        return graph.add("Softmax", own, axis=1)
     if isinstance(target, LabelsTarget):
         return graph.add("Sigmoid", own)
     if isinstance(target, CountTarget):
-        most = np.log(target.encoded_most)
-        return graph.add("Exp", graph.add("Min", own, double(most[None], "logarithm of the largest count")))
+        return graph.add(
+            "Exp", graph.add("Min", own, np.log(target.encoded_most)[None], out="at most the largest count")
+        )
     if is_log and target.logs is not None:
-        unit, mean, scale = target.logs
-        own = graph.add("Add", graph.add("Mul", own, double(scale, "scale of logs")), double(mean, "mean of logs"))
-        own = graph.add("Exp", graph.add("Min", own, double(700.0, "largest logarithm")))
-        own = graph.add("Sub", own, double(1.0, "one"))
-        own = graph.add("Sub", graph.add("Mul", own, double(unit, "unit of logs")), double(target.mean[None], "mean"))
-        own = graph.add("Div", own, double(target.scale[None], "scale"))
+        unit, mean, scale = map(np.float64, target.logs)
+        own = graph.add("Add", graph.add("Mul", own, scale), mean)
+        own = graph.add("Sub", graph.add("Exp", graph.add("Min", own, np.float64(700))), np.float64(1))
+        own = graph.add("Sub", graph.add("Mul", own, unit), target.mean[None])
+        own = graph.add("Div", own, target.scale[None])
     if target.quantiles:  # those that cross are put in order
-        count = graph.constant([len(target.quantiles)], np.int64, "quantiles")
-        own = graph.add("TopK", own, count, attributes={"axis": 1, "largest": 0, "sorted": 1})
+        own = graph.add("TopK", own, np.array([len(target.quantiles)]), axis=1, largest=0, sorted=1)
     if target.encoded_bounds is not None:
         least, most = target.encoded_bounds
-        own = graph.add("Min", graph.add("Max", own, double(least[None], "least")), double(most[None], "most"))
+        own = graph.add("Min", graph.add("Max", own, least[None]), most[None], out="within the training rows")
     return own
 
 
@@ -156,23 +146,22 @@ def decode_vote(graph: Graph, joint: str, target: Target, outputs: Sequence[str]
         outputs: names of the graph's outputs: probabilities and label, or the prediction.
     """
     if isinstance(target, ClassTarget):
-        classes = graph.constant(_said(target), class_type(target), "classes")
-        best = graph.add("ArgMax", joint, attributes={"axis": 1, "keepdims": 0})
-        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
-        graph.finish("Gather", classes, best, out=outputs[1])
-        return
-    if isinstance(target, LabelsTarget):
-        is_there = graph.add("Greater", joint, graph.constant(0.5, np.float64, "half of all"))
-        graph.finish("Cast", joint, out=outputs[0], attributes=FLOAT)
-        graph.finish("Cast", is_there, out=outputs[1], attributes=INT64)
-        return
-    is_flat = target.is_1d and not getattr(target, "quantiles", ())
-    unit = target.scale if isinstance(target, NumberTarget) else target.mean
-    values = graph.add("Mul", joint, graph.constant(unit[None], np.float64, "unit of the target"))
-    if isinstance(target, NumberTarget):
-        values = graph.add("Add", values, graph.constant(target.mean[None], np.float64, "mean of the target"))
-    shape = graph.constant([-1] if is_flat else [0, -1], np.int64, "shape of the prediction")
-    graph.finish("Reshape", values, shape, out=outputs[0])
+        kind, classes = class_type(target), target.classes.tolist()
+        said: npt.NDArray[Any] = np.array([str(each) for each in classes] if kind is object else classes, dtype=kind)
+        best = graph.add("ArgMax", joint, axis=1, keepdims=0)
+        graph.add("Cast", joint, last=outputs[0], to=FLOAT)
+        graph.add("Gather", said, best, last=outputs[1])
+    elif isinstance(target, LabelsTarget):
+        is_there = graph.add("Greater", joint, np.float64(0.5))
+        graph.add("Cast", joint, last=outputs[0], to=FLOAT)
+        graph.add("Cast", is_there, last=outputs[1], to=INT64)
+    else:
+        is_flat = target.is_1d and not getattr(target, "quantiles", ())
+        unit = target.scale if isinstance(target, NumberTarget) else target.mean
+        values = graph.add("Mul", joint, unit[None], out="in the unit of the target")
+        if isinstance(target, NumberTarget):
+            values = graph.add("Add", values, target.mean[None])
+        graph.add("Reshape", values, np.array([-1] if is_flat else [0, -1]), last=outputs[0])
 
 
 def class_type(target: ClassTarget) -> type:
@@ -183,9 +172,3 @@ def class_type(target: ClassTarget) -> type:
     if kind == "u":
         return np.int64 if int(target.classes.max()) < 2**63 else np.uint64
     return {"b": np.bool_, "i": np.int64, "f": np.float64}.get(kind, object)
-
-
-def _said(target: ClassTarget) -> list[Any]:
-    """Return the classes as the model says them."""
-    classes: list[Any] = target.classes.tolist()
-    return [str(each) for each in classes] if class_type(target) is object else classes

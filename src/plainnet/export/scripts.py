@@ -8,8 +8,8 @@ as Python literals; branches for other targets are left out.
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from importlib.resources import files
-from math import isinf
 from pathlib import Path
 from pprint import pformat
 from textwrap import fill
@@ -28,7 +28,7 @@ from plainnet.networks.networks import MODULES
 from plainnet.tables.schema import Column, Spread
 from plainnet.tables.target import ClassTarget, Target
 
-__all__ = ["weights_file", "write_numpy_script", "write_torch_script"]
+__all__ = ["weights_file", "write_script"]
 
 Array = npt.NDArray[np.float32]
 
@@ -42,6 +42,7 @@ import re
 import sys
 from datetime import UTC, date, datetime, timedelta
 from math import erf
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,23 @@ import numpy as np
 """
 
 
-def weights_file(path: Path, suffix: str) -> Path:
+def weights_file(path: Path, to: str) -> Path:
     """Return the file beside a script that holds its weights.
 
-    >>> weights_file(Path("models/adult.py"), ".npz").name
+    >>> weights_file(Path("models/adult.py"), "python").name
     'adult_weights.npz'
     """
-    return path.with_name(f"{path.stem}_weights{suffix}")
+    return path.with_name(f"{path.stem}_weights{'.npz' if to == 'python' else '.safetensors'}")
 
 
-def write_torch_script(estimator: NetClassifier | NetRegressor, path: Path) -> None:
-    """Write a script with an ``nn.Module``, and its weights as safetensors beside it. It needs torch, safetensors and NumPy.
+def write_script(estimator: NetClassifier | NetRegressor, path: Path, to: str) -> None:
+    """Write a script, and its weights beside it.
+
+    Args:
+        estimator: fitted.
+        path: of the script.
+        to: 'torch', with an ``nn.Module``, which needs torch, safetensors and NumPy; or 'python', which needs NumPy alone, and in which a
+            few weights stand in the script itself.
 
     Raises:
         SettingError: the estimator has a network of its own.
@@ -68,40 +75,29 @@ def write_torch_script(estimator: NetClassifier | NetRegressor, path: Path) -> N
     from safetensors.numpy import save_file
 
     fitted, weights = _fitted(estimator)
-    own = weights_file(path, ".safetensors")
-    # The number of a linear layer -> its place in an nn.Sequential: after the codes, and with an activation after each.
-    coded = [int(bool(shape["bins"])) for shape in fitted["NETWORKS"]]
-    tensors = {
-        f"networks.{k}.{2 * layer + coded[k]}.{part}": values for (k, layer, part), values in sorted(weights.items())
-    }
-    imports = IMPORTS + "import torch\nfrom safetensors.torch import load_file\nfrom torch import Tensor, nn\n"
-    where = f"ACTIVATION = nn.{MODULES[fitted['ACTIVATION']].__name__}\nWEIGHTS_FILE = Path(__file__).with_name({own.name!r})\n"
-    head = _head(
-        estimator, "a PyTorch module", "load() returns the nn.Module itself, which takes encode(rows).", "torch"
-    )
-    with replacing(own) as temporary:  # both files, or none
-        save_file(tensors, temporary)
-        write_text(path, _script(head + imports, fitted, where, "script_torch.py"))
-
-
-def write_numpy_script(estimator: NetClassifier | NetRegressor, path: Path) -> None:
-    """Write a script that needs NumPy alone; more than a few weights stand in an .npz file beside it.
-
-    Raises:
-        SettingError: the estimator has a network of its own.
-        RunError: a file cannot be written.
-    """
-    fitted, weights = _fitted(estimator)
-    arrays = {f"{k}.{layer}.{part}": values for (k, layer, part), values in sorted(weights.items())}
-    head = _head(estimator, "plain NumPy", "Read it from top to bottom: encode, network, vote.", "NumPy") + IMPORTS
-    if sum(values.size for values in arrays.values()) < FEW_WEIGHTS:
-        write_text(path, _script(head, fitted, _weights_literal(arrays), "script_numpy.py"))
-        return
-    own = weights_file(path, ".npz")
-    where = f"WEIGHTS = dict(np.load(Path(__file__).with_name({own.name!r}), allow_pickle=False))\n"
-    with replacing(own) as temporary:  # both files, or none
-        np.savez(temporary, allow_pickle=False, **arrays)
-        write_text(path, _script(head, fitted, where, "script_numpy.py"))
+    own = weights_file(path, to)
+    is_few = to == "python" and sum(values.size for values in weights.values()) < FEW_WEIGHTS
+    beside = f"Path(__file__).with_name({own.name!r})"
+    if to == "torch":
+        # The number of a linear layer -> its place in an nn.Sequential: after the codes, and with an activation after each.
+        coded = [int(bool(shape["bins"])) for shape in fitted["NETWORKS"]]
+        arrays = {f"networks.{k}.{2 * layer + coded[k]}.{part}": each for (k, layer, part), each in weights.items()}
+        where = f"ACTIVATION = nn.{MODULES[fitted['ACTIVATION']].__name__}\nWEIGHTS_FILE = {beside}\n"
+        told = ("a PyTorch module", "load() returns the nn.Module itself, which takes encode(rows).", "torch")
+        imports = IMPORTS + "import torch\nfrom safetensors.torch import load_file\nfrom torch import Tensor, nn\n"
+    else:
+        arrays = {f"{k}.{layer}.{part}": each for (k, layer, part), each in weights.items()}
+        read = f"WEIGHTS = dict(np.load({beside}, allow_pickle=False))\n"
+        where = _weights_literal(arrays) if is_few else read
+        told = ("plain NumPy", "Read it from top to bottom: encode, network, vote.", "NumPy")
+        imports = IMPORTS
+    script = _script(_head(estimator, *told) + imports, fitted, where, "torch" if to == "torch" else "numpy")
+    with nullcontext() if is_few else replacing(own) as temporary:  # both files, or none
+        if temporary and to == "torch":
+            save_file(arrays, temporary)
+        elif temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+        write_text(path, script)
 
 
 def _weights_literal(arrays: dict[str, Array]) -> str:
@@ -154,12 +150,11 @@ def _fitted(estimator: NetClassifier | NetRegressor) -> tuple[dict[str, Any], di
         "TARGET": _target(estimator.target_),
         "NETWORKS": networks,
         "ACTIVATION": voters[0].recipe.shape.activation,
-    }, weights
+    }, dict(sorted(weights.items()))
 
 
 def _column(column: Column) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "read_as": column.dtype}
-    entry["has_missing"] = column.missing > 0
+    entry = {"name": column.name, "kind": column.kind, "read_as": column.dtype, "has_missing": column.missing > 0}
     if column.spread is not None:
         return entry | _spread(column.spread)
     if column.kind == "date":
@@ -174,45 +169,28 @@ def _spread(spread: Spread) -> dict[str, Any]:
 
 
 def _target(target: Target) -> dict[str, Any]:
-    content = target.to_json()
-    if isinstance(target, ClassTarget):
-        plain = [each if isinstance(each, bool | int | float) else str(each) for each in content["classes"]]
-        return {"kind": "classes", "classes": plain}
-    return content
+    return (
+        {"kind": "classes", "classes": plain_classes(target)} if isinstance(target, ClassTarget) else target.to_json()
+    )
+
+
+def plain_classes(target: ClassTarget) -> list[Any]:
+    """Return the classes as numbers, true and false, or text."""
+    return [each if isinstance(each, bool | int | float) else str(each) for each in target.classes.tolist()]
 
 
 def _script(head: str, fitted: dict[str, Any], weights: str, networks: str) -> str:
     """Put a script together."""
     types = {"COLUMNS": "list[dict[str, Any]]", "TARGET": "dict[str, Any]", "NETWORKS": "list[dict[str, Any]]"}
-    constants = "".join(f"{name}: {types[name]} = {_literal(fitted[name])}\n" for name in types)
-    code = "\n\n".join(_code(name) for name in ("script_encode.py", networks, "script_main.py"))
+    literals = {name: pformat(fitted[name], width=118, compact=True, sort_dicts=False) for name in types}
+    constants = "".join(f"{name}: {types[name]} = {literals[name]}\n" for name in types)
+    code = "\n\n".join(_code(f"script_{name}.py") for name in ("encode", networks, "main"))
     code = _without_other_branches(code, (fitted["TARGET"]["kind"], fitted["ACTIVATION"]))
-    for line in ("from math import erf\n", "from pathlib import Path\n"):
-        if f"{line.split()[-1]}(" not in code + weights:
+    for line in ("from math import erf\n", "from math import inf\n", "from pathlib import Path\n"):
+        if not re.search(rf"\b{line.split()[-1]}\b", constants + weights + code):
             head = head.replace(line, "")
     comment = "# ---- What was fitted " + "-" * 98
     return f"{head}\n{comment}\n\n{constants}{weights}\n{code}"
-
-
-def _literal(value: Any) -> str:
-    """Write plain values as Python that gives them again: pprint would write infinity as a name."""
-    return pformat(_finite(value), width=118, compact=True, sort_dicts=False)
-
-
-def _finite(value: Any) -> Any:
-    """Put a number that Python reads as infinity in the place of infinity."""
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return _Infinite(value) if isinstance(value, float) and isinf(value) else value
-
-
-class _Infinite(float):
-    """Infinity, written as a number."""
-
-    def __repr__(self) -> str:
-        return "1e999" if self > 0 else "-1e999"
 
 
 def _code(name: str) -> str:
