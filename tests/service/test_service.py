@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import plainnet
 from plainnet.errors import ModelFileError, RunError, SettingError
-from plainnet.service import batches, requests as front
+from plainnet.service import requests as front
 from plainnet.service.models import follow, name_models, read
 from plainnet.service.service import Limits, Service, read_models, serve, service_of
 from tests.helpers import people
@@ -124,7 +124,7 @@ def test_one_requests_trouble_is_not_the_others(ask, monkeypatch):
 
 
 def test_too_much_that_waits_is_sent_away(ask, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_WAITING_ROWS", 5)
+    monkeypatch.setattr(front, "MOST_WAITING_ROWS", 5)
     replies = ask.all([("POST", "/predict", {"json": row}) for row in rows_of(20)])
     statuses = [reply.status_code for reply in replies]
     assert set(statuses) == {200, 503}

@@ -2,5 +2,5 @@
 
 Takes runs or model files; gives an ASGI app, and a server that runs it. Rooms, in the order a request walks through them:
 ``listen`` (the port), ``metrics``, ``guard`` (who may ask), ``rows``, ``cells`` and ``arrow`` (what was sent), ``requests``,
-``batches``, ``answers``; beside them ``models`` (read and replaced), ``protocol`` (the Open Inference Protocol), ``openapi``, ``drift``.
+``answers``; beside them ``models`` (read and replaced), ``protocol`` (the Open Inference Protocol), ``openapi``, ``drift``.
 """

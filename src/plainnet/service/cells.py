@@ -103,25 +103,21 @@ def checked(column: Column, each: str, series: pl.Series) -> pl.Series:
         form = f" written as {column.date_format}" if column.date_format else ""
         _refuse_new_nulls(column, series, dates, f"a date{form}")
         return dates
-    is_nested = series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object)
-    if is_nested or series.dtype.is_temporal() or (each != "text" and each != "flag" and series.dtype == pl.Boolean):
-        raise about(f"it holds {series.dtype}, and has to be {WORDS[each]}.", None, column.name)
+    dtype = series.dtype
+    unfit = dtype not in (pl.Boolean, pl.String) if each == "flag" else each != "text" and dtype == pl.Boolean
+    if unfit or dtype.is_nested() or dtype.is_temporal() or dtype in (pl.Binary, pl.Object):
+        raise about(f"it holds {dtype}, and has to be {WORDS[each]}.", None, column.name)
     if each == "text":
         return level_strings(series)
-    if each == "flag":
-        flags = series
-        if series.dtype == pl.String:
-            words = {"true": True, "false": False}
-            flags = series.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
-        if flags.dtype != pl.Boolean:
-            raise about(f"it holds {series.dtype}, and has to be true or false.", None, column.name)
+    if each == "flag" and dtype == pl.String:
+        words = {"true": True, "false": False}
+        cells = series.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
     else:
-        flags = numbers_of(series) if series.dtype == pl.String else series
-        flags = flags.cast(POLARS_TYPES[each], strict=False)
-    if flags.dtype.is_float():
-        flags = pl.select(pl.when(flags.is_finite()).then(flags)).to_series().rename(series.name)
-    _refuse_new_nulls(column, series, flags, WORDS[each])
-    return flags
+        cells = (numbers_of(series) if dtype == pl.String else series).cast(POLARS_TYPES[each], strict=False)
+    if cells.dtype.is_float():
+        cells = pl.select(pl.when(cells.is_finite()).then(cells)).to_series().rename(series.name)
+    _refuse_new_nulls(column, series, cells, WORDS[each])
+    return cells
 
 
 def _refuse_new_nulls(column: Column, before: pl.Series, after: pl.Series, wanted: str) -> None:
@@ -146,10 +142,4 @@ def example_cell(column: Column) -> Any:
         return str(when.dt.strftime(column.date_format or "%Y-%m-%d")[0])
     if not column.levels:
         return None
-    level = column.levels[0]
-    each = cell_type(column)
-    if each == "flag":
-        return level == "true"
-    if each == "text":
-        return level
-    return int(level) if float(level) == int(float(level)) else float(level)
+    return column.levels[0] if cell_type(column) == "text" else json.loads(column.levels[0])  # a number, true or false
