@@ -126,23 +126,21 @@ def _added(found: dict[str, Seen], counts: dict[str, Seen]) -> dict[str, Seen]:
 def count_cells(column: Column, series: pl.Series) -> Seen:
     """Count the cells of one column."""
     is_missing = series.is_null().to_numpy()
-    missing = int(is_missing.sum())
-    by_presence = np.array([len(series) - missing, missing])
+    missing, spread = int(is_missing.sum()), _spread_of(column)
+    known, strange, beyond = len(series) - missing, 0, 0
+    groups = [known, missing]
     if column.levels:
-        is_known = level_strings(series).is_in(column.levels).fill_null(False).to_numpy()
-        strange = len(series) - missing - int(is_known.sum())
-        is_category = column.kind == "category"
-        groups = np.array([int(is_known.sum()), strange, missing]) if is_category else by_presence
-        # Where rare levels were merged, a level of none of the kept ones may have been there.
-        return Seen(len(series), missing, 0 if column.other else strange, 0, groups)
-    spread, values = _spread_and_values(column, series)
-    if spread is None:
-        return Seen(len(series), missing, 0, 0, by_presence)
-    known = values[~is_missing]
-    beyond = int(((known < spread.minimum) | (known > spread.maximum)).sum())
-    bounds = _bounds(spread)
-    inner = np.bincount(np.searchsorted(bounds, known, side="left"), minlength=len(bounds) + 1)
-    return Seen(len(series), missing, 0, beyond, np.array([*inner, missing]))
+        strange = known - int(level_strings(series).is_in(column.levels).sum())
+        groups = [known - strange, strange, missing] if column.kind == "category" else groups
+    elif spread is not None:
+        is_date = column.kind == "date"
+        days = date_parts(series.cast(pl.Datetime("us")), ["days"])["days"] if is_date else None
+        values = (series.cast(pl.Float64).to_numpy() if days is None else days)[~is_missing]
+        beyond = int(((values < spread.minimum) | (values > spread.maximum)).sum())
+        bounds = _bounds(spread)
+        groups = [*np.bincount(np.searchsorted(bounds, values, side="left"), minlength=len(bounds) + 1), missing]
+    # Where rare levels were merged, a level of none of the kept ones may have been there.
+    return Seen(len(series), missing, 0 if column.other else strange, beyond, np.array(groups))
 
 
 def expected_shares(column: Column, n_rows: int) -> npt.NDArray[np.float64]:
@@ -156,7 +154,7 @@ def expected_shares(column: Column, n_rows: int) -> npt.NDArray[np.float64]:
     if column.kind == "category":
         other = column.other / max(n_rows, 1)
         return np.array([1 - other - missing, other, missing])
-    spread = (column.parts or {}).get("days") if column.kind == "date" else column.spread
+    spread = _spread_of(column)
     n_groups = 1 if spread is None else len(_bounds(spread)) + 1
     return np.array([(1 - missing) / n_groups] * n_groups + [missing])
 
@@ -173,9 +171,5 @@ def _bounds(spread: Spread) -> npt.NDArray[np.float64]:
     return knots[:: MOST_BINS // GROUPS][1:-1]
 
 
-def _spread_and_values(column: Column, series: pl.Series) -> tuple[Spread | None, npt.NDArray[np.float64]]:
-    if column.kind == "date":
-        spread = (column.parts or {}).get("days")
-        values = date_parts(series.cast(pl.Datetime("us")), ["days"])["days"]
-        return spread, values.astype(np.float64)
-    return column.spread, series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+def _spread_of(column: Column) -> Spread | None:
+    return (column.parts or {}).get("days") if column.kind == "date" else column.spread

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -158,8 +157,7 @@ def serve(
         @asynccontextmanager
         async def following(_: object) -> AsyncIterator[None]:
             wake = asyncio.Event()
-            is_main = threading.current_thread() is threading.main_thread()
-            if is_main and hasattr(signal, "SIGHUP"):  # not on Windows: there only changes of the files are followed
+            if hasattr(signal, "SIGHUP"):  # not on Windows: there only changes of the files are followed
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wake.set)
             task = asyncio.create_task(follow(service.models, wake, limits.rows, service.replaced))
             ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")

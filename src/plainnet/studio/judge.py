@@ -71,75 +71,58 @@ def judge(path: Path) -> dict[str, Any]:
         return found | {"unseen": str(error)}
     estimator = run.estimator()
     with warnings.catch_warnings(action="ignore", category=DataWarning):
-        if isinstance(estimator, NetClassifier):
-            return found | _classes(estimator, table, y, rows)
-        return found | _numbers(estimator, table, y, rows)
+        is_class = isinstance(estimator, NetClassifier)
+        more, worst, told = _classes(estimator, table, y) if is_class else _numbers(estimator, table, y)
+    used = [column.name for column in estimator.schema_.used]
+    names, headings = used[:WORST_COLUMNS], list(told)
+    shown = [["" if cell is None else str(cell)[:60] for cell in row] for row in table[worst].select(names).rows()]
+    more["worst"] = {
+        "headings": [*headings, *names], "told": len(headings), "left_out": len(used) - len(names),
+        "rows": [[*own, *row] for *own, row in zip(*told.values(), shown, strict=True)], "numbers": (rows[worst] + 1).tolist(),
+    }  # fmt: skip
+    return found | more
 
 
-def _classes(
-    estimator: NetClassifier, table: pl.DataFrame, y: npt.NDArray[Any], rows: npt.NDArray[np.int64]
-) -> dict[str, Any]:
+#: What is drawn, the numbers of the worst rows, and what is told of each of those, by heading.
+Seen = tuple[dict[str, Any], npt.NDArray[np.int64], dict[str, list[str]]]
+
+
+def _classes(estimator: NetClassifier, table: pl.DataFrame, y: npt.NDArray[Any]) -> Seen:
     said = np.asarray(estimator.predict_proba(table), dtype=np.float64)
-    codes = np.searchsorted(estimator.classes_, y)
+    codes, predicted = np.searchsorted(estimator.classes_, y), said.argmax(axis=1)
     names = [str(each)[:60] for each in estimator.classes_.tolist()]
     found: dict[str, Any] = {"classes": names[:MOST_CLASSES], "n_classes": len(names)}
-    predicted = said.argmax(axis=1)
     if len(names) <= MOST_CLASSES:
         found["confusion"] = confusion_matrix(codes, predicted, labels=np.arange(len(names))).tolist()
     sure, is_right = (said[:, 1], codes == 1) if len(names) == 2 else (said.max(axis=1), predicted == codes)
+    # Of tenths of the rows, from the least to the most probable: mean said, share that came true, rows.
+    parts = [part for part in np.array_split(np.argsort(sure, kind="stable"), BINS) if len(part)]
     found["calibration"] = {
         "of": f"the probability of {names[1]}" if len(names) == 2 else "the probability of the predicted class",
-        "bins": _calibration(sure, is_right),
+        "bins": [[float(sure[part].mean()), float(is_right[part].mean()), len(part)] for part in parts],
     }
     of_truth = said[np.arange(len(y)), codes]
     worst = np.argsort(of_truth, kind="stable")[:WORST]
-    told = [[names[codes[i]], names[predicted[i]], f"{of_truth[i]:.1%}"] for i in worst]
-    headings = ["is", "predicted", "probability of what it is"]
-    return found | {"worst": _worst(estimator, table, rows, worst, headings, told)}
+    return found, worst, {
+        "is": [names[code] for code in codes[worst]], "predicted": [names[code] for code in predicted[worst]],
+        "probability of what it is": [f"{share:.1%}" for share in of_truth[worst]],
+    }  # fmt: skip
 
 
-def _numbers(
-    estimator: NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any], rows: npt.NDArray[np.int64]
-) -> dict[str, Any]:
+def _numbers(estimator: NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any]) -> Seen:
     truth = y.astype(np.float64)
     said = np.asarray(estimator.predict(table), dtype=np.float64).reshape(len(y), -1)[:, 0]
     errors = said - truth
     drawn = draw_rows(len(y), POINTS, np.random.RandomState(0))
-    low, high = np.quantile(errors, [0.01, 0.99])
-    counts, edges = np.histogram(np.clip(errors, low, high), bins=25)
-    worst = np.argsort(-np.abs(errors), kind="stable")[:WORST]
-    told = [[f"{truth[i]:.6g}", f"{said[i]:.6g}", f"{errors[i]:+.5g}"] for i in worst]
-    return {
-        "residuals": {
-            "points": np.stack([truth[drawn], said[drawn]], axis=1).tolist(), "rows": len(y),
-            "bars": counts.tolist(), "low": float(edges[0]), "high": float(edges[-1]),
-        },
-        "worst": _worst(estimator, table, rows, worst, ["is", "predicted", "error"], told),
+    counts, edges = np.histogram(np.clip(errors, *np.quantile(errors, [0.01, 0.99])), bins=25)
+    found = {
+        "points": np.stack([truth[drawn], said[drawn]], axis=1).tolist(), "rows": len(y),
+        "bars": counts.tolist(), "low": float(edges[0]), "high": float(edges[-1]),
     }  # fmt: skip
-
-
-def _calibration(sure: npt.NDArray[np.float64], is_right: npt.NDArray[np.bool_]) -> list[list[float]]:
-    """Return [mean said, share that came true, rows] for tenths of the rows, from the least to the most probable."""
-    order = np.argsort(sure, kind="stable")
-    parts = [part for part in np.array_split(order, BINS) if len(part)]
-    return [[float(sure[part].mean()), float(is_right[part].mean()), len(part)] for part in parts]
-
-
-def _worst(
-    estimator: Estimator,
-    table: pl.DataFrame,
-    rows: npt.NDArray[np.int64],
-    worst: npt.NDArray[np.int64],
-    headings: list[str],
-    told: list[list[str]],
-) -> dict[str, Any]:
-    names = [column.name for column in estimator.schema_.used][:WORST_COLUMNS]
-    shown = table[worst].select(names).rows()
-    texts = [["" if cell is None else str(cell)[:60] for cell in row] for row in shown]
-    cells = [own + row for own, row in zip(told, texts, strict=True)]
-    return {
-        "headings": [*headings, *names], "rows": cells, "numbers": (rows[worst] + 1).tolist(), "told": len(headings),
-        "left_out": len(estimator.schema_.used) - len(names),
+    worst = np.argsort(-np.abs(errors), kind="stable")[:WORST]
+    return {"residuals": found}, worst, {
+        "is": [f"{each:.6g}" for each in truth[worst]], "predicted": [f"{each:.6g}" for each in said[worst]],
+        "error": [f"{each:+.5g}" for each in errors[worst]],
     }  # fmt: skip
 
 

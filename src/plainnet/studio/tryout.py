@@ -31,20 +31,15 @@ def form(estimator: Estimator) -> list[dict[str, Any]]:
     Each has ``name``, ``kind`` and, of a number, ``low``, ``high``, ``whole`` and the median as ``value``; of a category or flag its
     ``levels``, the most frequent first.
     """
-    return [_field(column) for column in estimator.schema_.used]
-
-
-def _field(column: Column) -> dict[str, Any]:
-    field: dict[str, Any] = {"name": column.name, "kind": column.kind}
-    if column.spread is not None:
-        spread = column.spread
-        field |= {"low": spread.minimum, "high": spread.maximum, "value": spread.median, "whole": "Int" in column.dtype}
-    elif column.kind == "date":
-        field |= {"value": ""}
-    else:
-        first = column.levels[0] if column.levels else ""
-        field |= {"levels": list(column.levels), "value": first}
-    return field
+    fields = []
+    for column in estimator.schema_.used:
+        more: dict[str, Any] = {"value": ""}
+        if (of := column.spread) is not None:
+            more = {"low": of.minimum, "high": of.maximum, "value": of.median, "whole": "Int" in column.dtype}
+        elif column.kind != "date":
+            more = {"levels": list(column.levels), "value": next(iter(column.levels), "")}
+        fields.append({"name": column.name, "kind": column.kind, **more})
+    return fields
 
 
 def answer(estimator: Estimator, values: Mapping[str, Any]) -> dict[str, Any]:
