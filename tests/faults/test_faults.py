@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from plainnet.cli.cli import main
-from plainnet.studio import uploads
-from plainnet.studio.uploads import list_tables
+from plainnet.studio import tables
+from plainnet.studio.tables import list_tables
 from plainnet.tables.read import read_table
 from tests.faults.cases import CASES, Case, lines
 from tests.studio.helpers import Client
@@ -113,7 +113,7 @@ def test_bad_and_odd_files_in_the_studio(case, studio, tmp_path) -> None:
     case.write(tmp_path / case.file)
     before = list_tables(studio.studio.work)
     answer = studio.post("/api/tables", params={"name": case.file}, content=(tmp_path / case.file).read_bytes())
-    if not any(suffix in uploads.SUFFIXES for suffix in Path(case.file).suffixes):
+    if not any(suffix in tables.SUFFIXES for suffix in Path(case.file).suffixes):
         assert "is of no kind that is read here" in answer.json()["error"]
     elif answer.status_code == 200:
         kept = answer.json()["name"]

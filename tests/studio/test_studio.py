@@ -16,7 +16,7 @@ import plainnet
 from plainnet.cli.cli import app as command_line
 from plainnet.errors import RunError, SettingError
 from plainnet.runs.train_run import train_run
-from plainnet.studio import uploads
+from plainnet.studio import tables
 from plainnet.studio.keep import predictions_csv
 from plainnet.studio.session import Session
 from plainnet.studio.state import Studio, events
@@ -131,9 +131,9 @@ def test_every_file_of_the_page_is_there_and_asks_for_no_other_host(client) -> N
 def test_no_name_leads_out_of_the_folder(name, kept) -> None:
     if kept is None:
         with pytest.raises(plainnet.TableError, match="of no kind that is read here"):
-            uploads.safe_name(name)
+            tables.safe_name(name)
     else:
-        assert uploads.safe_name(name) == kept
+        assert tables.safe_name(name) == kept
 
 
 def test_a_table_of_the_same_name_is_kept_beside_the_first(tmp_path) -> None:
@@ -161,7 +161,7 @@ def test_what_is_no_table_is_refused_in_words_and_not_kept(tmp_path, name, conte
 
 
 def test_a_file_that_is_too_large_is_not_kept(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(uploads, "MOST_BYTES", 1000)
+    monkeypatch.setattr(tables, "MOST_BYTES", 1000)
     client = Client(tmp_path)
     answer = client.post("/api/tables?name=t.csv", content=b"a,b\n" + b"1,2\n" * 1000)
     assert answer.status_code == 422

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +25,8 @@ def free_name(wanted: str, taken: set[str]) -> str:
     >>> free_name("label", {"label"})
     'label_2'
     """
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
+    names = chain([wanted], (f"{wanted}_{number}" for number in count(2)))
+    name = next(each for each in names if each not in taken)
     taken.add(name)
     return name
 

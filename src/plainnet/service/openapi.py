@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -25,19 +26,7 @@ JSON_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 #: What answers hold where no more is said of it.
 OBJECT, TEXT = {JSON: {"schema": {"type": "object"}}}, {"schema": {"type": "string"}}
-REFUSED = {
-    400: "Not readable.",
-    401: "The token is missing or wrong.",
-    403: "Another origin.",
-    406: "No such form.",
-    408: "The body took too long.",
-    413: "Too large.",
-    415: "No such form of a body, or packed.",
-    421: "Another host.",
-    422: "Does not fit the columns; `row` counts from 0.",
-    500: "A bug.",
-    503: "Busy.",
-}
+REFUSED = tuple(map(HTTPStatus, (400, 401, 403, 406, 408, 413, 415, 421, 422, 500, 503)))
 
 ERROR = {
     "type": "object",
@@ -83,7 +72,7 @@ def describe(models: Mapping[str, Model], *, needs_token: bool, most_rows: int) 
         "info": {
             "title": "plainnet",
             "version": "1",
-            "description": "Predictions of plain networks for rows of a table.",
+            "description": "Predictions of plain networks for rows of tables.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas},
@@ -98,7 +87,7 @@ def _get(
     operation: str, summary: str, content: Mapping[str, Any] = OBJECT, description: str = "As said."
 ) -> dict[str, Any]:
     error = {JSON: {"schema": {"$ref": REF.format(name="Error")}}}
-    refused = {str(status): {"description": text, "content": error} for status, text in REFUSED.items()}
+    refused = {str(status.value): {"description": status.phrase, "content": error} for status in REFUSED}
     responses = {"200": {"description": description, "content": content}, **refused}
     return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
+from sklearn.datasets import make_circles, make_moons
 
 from plainnet.errors import SettingError
 from plainnet.tables.write import write_table
@@ -28,20 +30,6 @@ def _two_inputs(x: npt.NDArray[np.float64], y: npt.NDArray[Any]) -> pl.DataFrame
     return pl.DataFrame({"x": x[:, 0].round(4), "y": x[:, 1].round(4), "colour": np.where(y == 1, "orange", "blue")})
 
 
-def moons() -> pl.DataFrame:
-    """Two half circles that reach into each other (scikit-learn's make_moons)."""
-    from sklearn.datasets import make_moons
-
-    return _two_inputs(*make_moons(ROWS, noise=0.18, random_state=0))
-
-
-def circles() -> pl.DataFrame:
-    """A ring around a disc (scikit-learn's make_circles)."""
-    from sklearn.datasets import make_circles
-
-    return _two_inputs(*make_circles(ROWS, noise=0.1, factor=0.45, random_state=0))
-
-
 def spirals() -> pl.DataFrame:
     """Two arms of a spiral, 1½ turns each: hard for a small network."""
     random = np.random.RandomState(0)
@@ -54,18 +42,17 @@ def spirals() -> pl.DataFrame:
 
 def tutorial() -> pl.DataFrame:
     """The rows of the first PyTorch tutorial: 10 random numbers each, and a target thrown like a coin. There is nothing to learn."""
-    import torch
-
     random = torch.Generator().manual_seed(0)
     x = torch.randn(100, 10, generator=random).numpy()
     y = (torch.rand(100, generator=random) < 0.5).int().numpy()
     return pl.DataFrame({f"x{i}": x[:, i] for i in range(10)} | {"y": y})
 
 
-#: Each example's function, target and settings.
+#: Each example's function, target and settings. Moons and circles are scikit-learn's: half circles that reach into each other, and a
+#: ring around a disc.
 EXAMPLES: dict[str, tuple[Callable[[], pl.DataFrame], str, dict[str, Any]]] = {
-    "moons": (moons, "colour", TWO_INPUTS),
-    "circles": (circles, "colour", TWO_INPUTS),
+    "moons": (lambda: _two_inputs(*make_moons(ROWS, noise=0.18, random_state=0)), "colour", TWO_INPUTS),
+    "circles": (lambda: _two_inputs(*make_circles(ROWS, noise=0.1, factor=0.45, random_state=0)), "colour", TWO_INPUTS),
     "spirals": (spirals, "colour", TWO_INPUTS | {"hidden": [32, 32], "epochs": 400}),
     "tutorial": (
         tutorial, "y",

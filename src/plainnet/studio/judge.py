@@ -19,7 +19,7 @@ from plainnet.evaluation.encoded import Estimator
 from plainnet.evaluation.explain import permutation_importance
 from plainnet.runs.again import test_rows_of
 from plainnet.runs.runs import Run, read_run
-from plainnet.studio.uploads import remembered
+from plainnet.studio.tables import remembered
 
 __all__ = ["importance", "judge", "listed_run"]
 

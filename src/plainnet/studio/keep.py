@@ -1,4 +1,4 @@
-"""What is taken home: the model as ONNX, predictions of another table as a CSV that no spreadsheet will run, and a run as Python."""
+"""What is taken home: predictions of another table as a CSV that no spreadsheet will run, and a run as Python."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import warnings
 from pathlib import Path
 from pprint import pformat
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -18,27 +17,16 @@ from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.predictions import prediction_columns
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.encoded import Estimator
-from plainnet.export.export import export_model
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.members import DECAY, default_rate
 from plainnet.runs.runs import Run
 from plainnet.settings import FitSettings
 
-__all__ = ["defused", "onnx_bytes", "predictions_csv", "script_of"]
+__all__ = ["defused", "predictions_csv", "script_of"]
 
 #: How a cell begins that spreadsheets take for a formula (OWASP, "CSV Injection"), unless it is a number.
 FORMULA = r"^[=+\-@\t\r]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-
-
-def onnx_bytes(estimator: Estimator) -> bytes:
-    """Return the model as an ONNX file, raw columns in and predictions out.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-    """
-    with TemporaryDirectory() as folder:
-        return export_model(estimator, Path(folder) / "model.onnx")[0].read_bytes()
 
 
 def predictions_csv(estimator: Estimator, rows: pl.DataFrame) -> bytes:

@@ -18,11 +18,11 @@ from torch import nn
 from plainnet.engines.job import Epochs
 from plainnet.errors import PlainnetError
 from plainnet.evaluation.encoded import Estimator
-from plainnet.runs.runs import Run, free_name
+from plainnet.runs.runs import free_name
 from plainnet.runs.train_run import train_run
 from plainnet.settings import FitSettings
 from plainnet.studio.pictures import Plane, drawing_of, is_coded, plane_of
-from plainnet.studio.uploads import load_table
+from plainnet.studio.tables import load_table
 
 __all__ = ["Order", "Session"]
 
@@ -121,7 +121,10 @@ class Session(threading.Thread):
                 self._source, order.target, free_name(self._runs, self._source.name.partition(".")[0]), kinds=order.kinds,
                 seed=order.seed, settings=order.settings, on_epochs=self.look,
             )  # fmt: skip
-            self._draw_last(run)
+            if (
+                self.plane is not None
+            ):  # what the pack says that was kept: its members are of their best epochs, and some count more
+                self.surface = _flat(self.plane.voted(run.estimator()), is_class=bool(self.plane.classes))
             self.run_name, self.phase = run.path.name, "done"
         except PlainnetError as error:
             self.error, self.phase = str(error), "failed"
@@ -135,43 +138,36 @@ class Session(threading.Thread):
 
     def look(self, estimator: Estimator, member: int, network: nn.Module, epochs: Epochs) -> bool:
         """Note a member's newest epochs; wait in a pause; True: it is to end. Called on the members' threads."""
+        order = self.order
         with self._lock:
             if not self._passed:
-                self._begin(estimator)
-            self._note(member, epochs)
+                n_rows = estimator.schema_.n_rows
+                plan = FitSettings.derive(n_rows, effort=order.effort, members=order.members, epochs=order.epochs)
+                self._members, self._epochs = plan.members, plan.epochs
+                self.plane = plane_of(estimator, lambda: load_table(self._source)[0], order.target)
+                self._trained_at, self.phase = perf_counter(), "training"
+            losses, valid = self.curves.setdefault(member, ([], []))
+            indices, news, held = epochs.columns[:3]
+            for index, loss, other in zip(indices, news, held, strict=True):
+                if index % self.stride == 0:
+                    losses.append(loss)
+                    valid.append(other)
+            self._passed[member] = indices[-1] + 1
             now = perf_counter()
+            self._trained_for = now - self._trained_at
             is_last = self._passed[member] >= self._epochs
             if is_last or now - self._drawn_at.get(member, 0.0) > PICTURE_SECONDS:
                 self._drawn_at[member] = now
                 self._draw(estimator, member, network)
             self.version += 1
-        if self.order.seconds and not self._ends.is_set():
-            self._ends.wait(self.order.seconds * len(epochs) / self._epochs * self._together / self._members)
+        if order.seconds and not self._ends.is_set():
+            self._ends.wait(order.seconds * len(epochs) / self._epochs * self._together / self._members)
         if not self._go_on.is_set():
             paused = perf_counter()
             self._go_on.wait()
             with self._lock:
                 self._paused_for += (perf_counter() - paused) / self._together
         return self._ends.is_set()
-
-    def _begin(self, estimator: Estimator) -> None:
-        order = self.order
-        plan = FitSettings.derive(
-            estimator.schema_.n_rows, effort=order.effort, members=order.members, epochs=order.epochs
-        )
-        self._members, self._epochs = plan.members, plan.epochs
-        self.plane = plane_of(estimator, lambda: load_table(self._source), order.target)
-        self._trained_at, self.phase = perf_counter(), "training"
-
-    def _note(self, member: int, epochs: Epochs) -> None:
-        losses, valid = self.curves.setdefault(member, ([], []))
-        indices, news, held = epochs.columns[:3]
-        for index, loss, other in zip(indices, news, held, strict=True):
-            if index % self.stride == 0:
-                losses.append(loss)
-                valid.append(other)
-        self._passed[member] = indices[-1] + 1
-        self._trained_for = perf_counter() - self._trained_at
 
     def _draw(self, estimator: Estimator, member: int, network: nn.Module) -> None:
         if self._drawn_member is None or (not is_coded(network) and (self.drawing or {}).get("coded")):
@@ -181,11 +177,6 @@ class Session(threading.Thread):
         if self.plane is not None:
             self._shares[member] = self.plane.values(estimator, network)
             self.surface = _flat(np.mean(list(self._shares.values()), axis=0), is_class=bool(self.plane.classes))
-
-    def _draw_last(self, run: Run) -> None:
-        """Draw what the pack that was kept says: its members are those of their best epochs, and some count more."""
-        if self.plane is not None:
-            self.surface = _flat(self.plane.voted(run.estimator()), is_class=bool(self.plane.classes))
 
     # What the page shows.
 

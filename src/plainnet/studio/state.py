@@ -16,7 +16,7 @@ from plainnet.errors import RunError, SettingError
 from plainnet.evaluation.encoded import Estimator
 from plainnet.runs.runs import read_model_of
 from plainnet.studio.session import Order, Session
-from plainnet.studio.uploads import remembered, table_path
+from plainnet.studio.tables import remembered, table_path
 
 __all__ = ["BusyError", "Studio", "events"]
 

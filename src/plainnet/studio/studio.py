@@ -26,17 +26,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from plainnet.errors import PlainnetError, RunError, SettingError
+from plainnet.export.onnx_model import onnx_model
 from plainnet.runs.runs import list_runs, read_run
 from plainnet.service.guard import Guard, allowed_hosts
 from plainnet.service.listen import listen, run as run_server, server_of
-from plainnet.studio.columns import describe
 from plainnet.studio.examples import EXAMPLES, make_example
 from plainnet.studio.judge import importance, judge, listed_run
-from plainnet.studio.keep import onnx_bytes, predictions_csv, script_of
+from plainnet.studio.keep import predictions_csv, script_of
 from plainnet.studio.session import Order
 from plainnet.studio.state import BusyError, Studio, events
+from plainnet.studio.tables import MOST_BYTES, describe, list_tables, load_table, receive, table_path
 from plainnet.studio.tryout import answer, form, why
-from plainnet.studio.uploads import MOST_BYTES, list_tables, load_table, notes_of, receive, table_path
 from plainnet.tables.read import read_table
 
 __all__ = ["app_of", "serve"]
@@ -51,24 +51,20 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 def app_of(studio: Studio, host: str, port: int) -> Guard:
     """Return the guarded app."""
-    page = [Route("/", _page(studio, port)), Mount("/page", StaticFiles(directory=PAGE))]
+    cookie = f"plainnet_studio_{port}"  # cookies are shared by all ports of a host, and two studios may be open
+    page = [Route("/", _page(studio, cookie)), Mount("/page", StaticFiles(directory=PAGE))]
     refused = {PlainnetError: _refused, msgspec.MsgspecError: _refused, ClientDisconnect: _gone}
     app = Starlette(routes=[*page, *_choosing(studio), *_training(studio), *_using(studio)], exception_handlers=refused)
     files = [f"/page/{path.name}" for path in PAGE.iterdir()]
     return Guard(
-        app, hosts=allowed_hosts(host, port), token=studio.key, cookie=_cookie(port), open_paths=["/", *files],
+        app, hosts=allowed_hosts(host, port), token=studio.key, cookie=cookie, open_paths=["/", *files],
         most_body_bytes=MOST_BYTES + MOST_JSON, body_seconds=900.0,
     )  # fmt: skip
 
 
-def _cookie(port: int) -> str:
-    """Name the cookie: cookies are shared by all ports of a host, and two studios may be open."""
-    return f"plainnet_studio_{port}"
-
-
-def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
+def _page(studio: Studio, cookie: str) -> Callable[[Request], Response]:
     def page(request: Request) -> Response:
-        given = request.cookies.get(_cookie(port), "")
+        given = request.cookies.get(cookie, "")
         is_known = hmac.compare_digest(given.encode(), studio.key.encode())
         token = request.query_params.get("token")
         if not is_known and not (token is not None and studio.let_in(token)):
@@ -81,7 +77,7 @@ def _page(studio: Studio, port: int) -> Callable[[Request], Response]:
             return RedirectResponse("/", status_code=303)
         answer = FileResponse(PAGE / "index.html", headers=NO_STORE)
         if not is_known:
-            answer.set_cookie(_cookie(port), studio.key, httponly=True, samesite="strict", path="/")
+            answer.set_cookie(cookie, studio.key, httponly=True, samesite="strict", path="/")
         return answer
 
     return page
@@ -135,8 +131,8 @@ def _choosing(studio: Studio) -> list[Route]:
         return _json({"name": path.name})
 
     def columns(wanted: _Columns) -> dict[str, Any]:
-        path = table_path(studio.work, wanted.table)
-        return describe(load_table(path), wanted.kinds) | {"notes": notes_of(path)}
+        table, notes = load_table(table_path(studio.work, wanted.table))
+        return describe(table, wanted.kinds) | {"notes": notes}
 
     return [
         _get("/api/state", state),
@@ -188,7 +184,8 @@ def _using(studio: Studio) -> list[Route]:
 
     def onnx(name: str) -> Response:
         headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="{name}.onnx"'}
-        return Response(onnx_bytes(studio.model(name)), media_type="application/octet-stream", headers=headers)
+        model = onnx_model(studio.model(name)).SerializeToString()
+        return Response(model, media_type="application/octet-stream", headers=headers)
 
     def script(request: Request) -> Response:
         kind = request.query_params.get("kind", "plainnet")
@@ -265,7 +262,9 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
     say(
         f"plainnet studio: {address}\nThe address works once. Tables and runs are kept in {studio.work}. Ctrl-C ends it."
     )
-    if opens and _has_screen():
+    # On Linux without a screen, Python would open a browser that takes the terminal.
+    has_screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if opens and has_screen:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     try:
         run_server(server, sock)
@@ -275,8 +274,3 @@ def serve(work: Path, port: int, *, opens: bool, say: Callable[[str], None]) -> 
             session.steer("stop")
             say("Ending the training; its best networks so far are kept.")
             session.join(60)
-
-
-def _has_screen() -> bool:
-    """Whether a browser can open a window: on Linux without a screen, Python would open one that takes the terminal."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -16,7 +16,7 @@ from plainnet.evaluation.encoded import Estimator
 from plainnet.evaluation.shapley import MOST_BACKGROUND, explain_row
 from plainnet.runs.again import find_table
 from plainnet.runs.runs import read_run
-from plainnet.studio.uploads import remembered
+from plainnet.studio.tables import remembered
 from plainnet.tables.schema import Column
 
 __all__ = ["answer", "form", "row_of", "why"]

@@ -1,25 +1,32 @@
-"""Tables in the work folder: under which names they lie there, how they come in, and how they are read again."""
+"""Tables in the work folder: how they come in, under which names they lie there, how they are read, and what is shown of their columns."""
 
 from __future__ import annotations
 
 import re
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
 from plainnet.errors import DataWarning, TableError
 from plainnet.files import replacing
 from plainnet.runs.source import stamp
 from plainnet.samples.samples import ADULT_PATH, ADULT_TARGET
+from plainnet.tables.dates import parse_dates
+from plainnet.tables.kinds import numbers_of
 from plainnet.tables.read import read_table
+from plainnet.tables.schema import Column, Schema, level_strings
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["MOST_BYTES", "list_tables", "load_table", "notes_of", "receive", "remembered", "safe_name", "table_path"]
+__all__ = [
+    "MOST_BYTES", "describe", "list_tables", "load_table", "receive", "remembered", "safe_name", "table_path",
+]  # fmt: skip
 
 #: Of an uploaded file.
 MOST_BYTES = 2 * 2**30
@@ -32,6 +39,8 @@ ADULT = "adult.csv.gz"
 DEVICES = r"con|prn|aux|nul|com\d|lpt\d"
 #: Characters of a file's name at most, its suffixes included.
 MOST_CHARACTERS = 80
+#: Rows that are looked at to describe columns, of a larger table a random draw; bars of a histogram; levels that are shown.
+MOST_ROWS, BARS, LEVELS = 50_000, 20, 6
 
 T = TypeVar("T")
 
@@ -80,11 +89,8 @@ def safe_name(name: str) -> str:
 def free_path(folder: Path, name: str) -> Path:
     """Return the path of a name in a folder; where it is taken, that of NAME-2, and so on."""
     stem, dot, ending = name.partition(".")
-    number, path = 1, folder / name
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}{dot}{ending}"
-    return path
+    others = (folder / f"{stem}-{number}{dot}{ending}" for number in count(2))
+    return next(path for path in chain([folder / name], others) if not path.exists())
 
 
 async def receive(parts: AsyncIterator[bytes], folder: Path, name: str) -> Path:
@@ -143,22 +149,13 @@ def _files(work: Path) -> list[Path]:
     return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
 
-def load_table(path: Path) -> pl.DataFrame:
-    """Read a table; the last two are kept in memory.
+@remembered(2)
+def load_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Read a table; return it, and what reading it warned of, as the page says it.
 
     Raises:
         TableError: it cannot be read.
     """
-    return _read(path)[0]
-
-
-def notes_of(path: Path) -> list[str]:
-    """Return what reading a table warned of, as the page says it; errors are those of ``load_table``."""
-    return _read(path)[1]
-
-
-@remembered(2)
-def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
         table = read_table(path)
@@ -170,3 +167,54 @@ def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
         else:  # of another thread: all threads share one list of them
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     return table, notes
+
+
+def describe(table: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Describe all columns, the target among them.
+
+    Args:
+        table: of any size.
+        kinds: kinds that the user knows better, by column.
+
+    Returns:
+        ``rows``, ``looked_at`` (how many of them were) and ``columns``: for each ``name``, ``kind``, ``why``, ``dtype``,
+        ``missing`` (share), and ``bars`` (with ``low`` and ``high``) or ``levels`` (with their shares), or neither.
+
+    Raises:
+        TableError, SettingError: a column cannot be what ``kinds`` says, or no column can be used.
+    """
+    part = table if table.height <= MOST_ROWS else table.sample(MOST_ROWS, seed=0)
+    schema = Schema.learn(part, kinds=kinds)
+    columns = [_described(column, part[column.name]) for column in schema.columns]
+    return {"rows": table.height, "looked_at": part.height, "columns": columns}
+
+
+def _described(column: Column, series: pl.Series) -> dict[str, Any]:
+    facts = {
+        "name": column.name, "kind": column.kind, "why": column.why, "dtype": column.dtype, "missing": series.null_count() / len(series),
+    }  # fmt: skip
+    if column.kind == "number":
+        return facts | {"missing": column.missing / len(series)} | _bars(numbers_of(series))
+    if column.kind == "date":
+        dates, _ = parse_dates(series)
+        if dates is not None:
+            return facts | _bars(dates.dt.epoch("s").cast(pl.Float64)) | {"unit": "date"}
+    if column.kind in ("category", "flag"):
+        counts = level_strings(series).drop_nulls().value_counts(sort=True).head(LEVELS)
+        shares = (counts["count"] / len(series)).to_list()
+        levels = [[level[:60], share] for level, share in zip(counts[series.name], shares, strict=True)]
+        return facts | {"levels": levels}
+    return facts
+
+
+def _bars(numbers: pl.Series) -> dict[str, Any]:
+    """Count the values in bins between the 1st and the 99th percentile; what lies beyond is in the outermost."""
+    values = numbers.drop_nulls().to_numpy().astype(np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return {}
+    low, high = (float(each) for each in np.quantile(values, [0.01, 0.99]))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    counts, _ = np.histogram(np.clip(values, low, high), bins=BARS, range=(low, high if high > low else low + 1))
+    return {"bars": counts.tolist(), "low": low, "high": high}
