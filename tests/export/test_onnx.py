@@ -231,7 +231,7 @@ def test_a_network_of_ones_own_and_a_missing_library_are_explained(classifier, m
     table = everything()
     own = NetRegressor(network=lambda n_in, n_out: nn.Linear(n_in, n_out), members=1, epochs=1)
     own.fit(table, targets(table)["number"])
-    with pytest.raises(SettingError, match="only plain networks are exported to ONNX"):
+    with pytest.raises(SettingError, match="only plain networks are exported"):
         write_onnx(own, tmp_path / "own.onnx")
     monkeypatch.setattr("plainnet.export.onnx_model.MOST_BYTES", 100)
     with pytest.raises(SettingError, match=r"have [\d,]+ bytes of weights, and an ONNX file holds 100"):

@@ -22,7 +22,7 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.export.graph import Graph, free_name
 from plainnet.export.onnx_encoding import MISSING_DATE, encode_columns, missing_marker
 from plainnet.export.onnx_vote import class_type, decode_vote, vote
-from plainnet.export.scripts import plain_classes
+from plainnet.export.scripts import check_plain, plain_classes
 from plainnet.files import replacing
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.encode import match_columns
@@ -73,11 +73,7 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
         from onnx import helper
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx", "Writing an ONNX file") from error
-    if estimator.network is not None:
-        raise SettingError(
-            "only plain networks are exported to ONNX, and this one was built by your own network=: use torch.onnx.export on "
-            "estimator.network_, or leave network= out."
-        )
+    check_plain(estimator)
     n_bytes = 4 * sum(values.numel() for member in estimator.members_ for values in member.network.parameters())
     if n_bytes > MOST_BYTES:
         raise SettingError(
@@ -92,11 +88,11 @@ def onnx_model(estimator: NetClassifier | NetRegressor) -> onnx.ModelProto:
     decode_vote(graph, vote(graph, estimator.members_, target, plain, positions), target, list(outputs))
     graph.prune(outputs)
     metadata = _metadata(estimator, names, outputs)
-    codes = onnx.TensorProto.DataType
-    taken_in = [
-        helper.make_tensor_value_info(each["name"], codes.Value(each["type"].upper()), ["N", 1], _told(each))
-        for each in metadata["inputs"]
-    ]
+    taken_in = []
+    for entry in metadata["inputs"]:
+        told = ", ".join(f"{key}: {value}" for key, value in entry.items() if key not in ("name", "type", "shape"))
+        code = onnx.TensorProto.DataType.Value(entry["type"].upper())
+        taken_in.append(helper.make_tensor_value_info(entry["name"], code, ["N", 1], told))
     given = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["N", *own])
         for name, (dtype, own) in outputs.items()
@@ -133,11 +129,6 @@ def _outputs(target: Target, taken: set[str]) -> dict[str, tuple[type, list[int]
         return {probabilities: (np.float32, [target.n_outputs]), said: label}
     is_flat = target.is_1d and not getattr(target, "quantiles", ())
     return {free_name("prediction", taken): (np.float64, [] if is_flat else [target.n_outputs])}
-
-
-def _told(entry: dict[str, Any]) -> str:
-    """Say of an input what its metadata says."""
-    return ", ".join(f"{key}: {value}" for key, value in entry.items() if key not in ("name", "type", "shape"))
 
 
 def _metadata(

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from plainnet.errors import SettingError
 from plainnet.export.graph import DOUBLE, FLOAT, INT64, Graph
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.members import Member
@@ -95,9 +94,6 @@ def _codes(graph: Graph, coding: PiecewiseLinearEncoding, positions: str) -> str
 def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
     kind = type(layer)
     out = f"{name} {kind.__name__}"
-    if kind in OPERATORS:
-        operator, attributes = OPERATORS[kind]
-        return graph.add(operator, x, out=out, **attributes)
     if kind is nn.SiLU:
         return graph.add("Mul", x, graph.add("Sigmoid", x), out=out)
     if kind is nn.Mish:
@@ -106,9 +102,8 @@ def _activation(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
         share = graph.add("Erf", graph.add("Mul", x, np.float32(0.5**0.5)))
         half = graph.add("Mul", x, np.float32(0.5))
         return graph.add("Mul", half, graph.add("Add", share, np.float32(1)), out=out)
-    raise SettingError(
-        f"a {kind.__name__} layer cannot be exported to ONNX: use torch.onnx.export on estimator.network_."
-    )
+    operator, attributes = OPERATORS[kind]
+    return graph.add(operator, x, out=out, **attributes)
 
 
 def _opinion(graph: Graph, outputs: str, target: Target, *, is_log: bool) -> str:

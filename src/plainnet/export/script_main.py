@@ -102,9 +102,7 @@ def main() -> None:
         out.writerow(["prediction", *(f"probability {name}" for name in TARGET["classes"])])
         out.writerows([answer, *line] for answer, line in zip(answers, said.astype(np.float32).tolist(), strict=True))
     elif TARGET["kind"] == "labels":
-        out.writerow(
-            [*(f"label {k}" for k in range(TARGET["labels"])), *(f"probability {k}" for k in range(TARGET["labels"]))]
-        )
+        out.writerow([f"{what} {k}" for what in ("label", "probability") for k in range(TARGET["labels"])])
         out.writerows([*answer, *line] for answer, line in zip(answers, said.astype(np.float32).tolist(), strict=True))
     else:
         lines = [answer if isinstance(answer, list) else [answer] for answer in answers]

@@ -26,14 +26,19 @@ from plainnet.estimators.regressor import NetRegressor
 from plainnet.files import replacing, write_text
 from plainnet.networks.networks import MODULES
 from plainnet.tables.schema import Column, Spread
-from plainnet.tables.target import ClassTarget, Target
+from plainnet.tables.target import ClassTarget
 
-__all__ = ["weights_file", "write_script"]
+__all__ = ["check_plain", "plain_classes", "weights_file", "write_script"]
 
 Array = npt.NDArray[np.float32]
 
 #: Weights that are written into a NumPy script itself, rather than a file beside it.
 FEW_WEIGHTS = 200
+
+#: The beginning of a branch that only some scripts have, with a comment behind it.
+BRANCH = re.compile(
+    r' *(?P<word>if|elif|else)(?: (?:TARGET\["kind"\]|ACTIVATION) == "(?P<fact>\w+)")?:(?:  (?P<said># .*))?$'
+)
 
 IMPORTS = """from __future__ import annotations
 
@@ -100,6 +105,19 @@ def write_script(estimator: NetClassifier | NetRegressor, path: Path, to: str) -
         write_text(path, script)
 
 
+def check_plain(estimator: NetClassifier | NetRegressor) -> None:
+    """Check that an estimator's networks are ours.
+
+    Raises:
+        SettingError: the estimator has a network of its own.
+    """
+    if estimator.network is not None:
+        raise SettingError(
+            "only plain networks are exported, and this one was built by your own network=: use torch.onnx.export on "
+            "estimator.network_, save estimator.network_.state_dict() with torch, or leave network= out."
+        )
+
+
 def _weights_literal(arrays: dict[str, Array]) -> str:
     lines = []
     for name, values in arrays.items():
@@ -127,12 +145,12 @@ def _fitted(estimator: NetClassifier | NetRegressor) -> tuple[dict[str, Any], di
     Raises:
         SettingError: the estimator has a network of its own.
     """
-    if estimator.network is not None:
-        raise SettingError(
-            "only plain networks are exported, and this one was built by your own network=: save "
-            "estimator.network_.state_dict() with torch, or leave network= out."
-        )
+    check_plain(estimator)
     networks, weights = [], {}
+    target = estimator.target_
+    told = (
+        {"kind": "classes", "classes": plain_classes(target)} if isinstance(target, ClassTarget) else target.to_json()
+    )
     voters = [member for member in estimator.members_ if member.weight > 0]
     for number, member in enumerate(voters):
         shape = member.recipe.shape
@@ -147,7 +165,7 @@ def _fitted(estimator: NetClassifier | NetRegressor) -> tuple[dict[str, Any], di
         })  # fmt: skip
     return {
         "COLUMNS": [_column(column) for column in estimator.schema_.used],
-        "TARGET": _target(estimator.target_),
+        "TARGET": told,
         "NETWORKS": networks,
         "ACTIVATION": voters[0].recipe.shape.activation,
     }, dict(sorted(weights.items()))
@@ -166,12 +184,6 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _spread(spread: Spread) -> dict[str, Any]:
     return {"median": spread.median, "scale": spread.scale, "knots": list(spread.knots)}
-
-
-def _target(target: Target) -> dict[str, Any]:
-    return (
-        {"kind": "classes", "classes": plain_classes(target)} if isinstance(target, ClassTarget) else target.to_json()
-    )
 
 
 def plain_classes(target: ClassTarget) -> list[Any]:
@@ -211,15 +223,13 @@ def _without_other_branches(code: str, facts: tuple[str, str]) -> str:
     depth, is_taken, was_taken = -1, True, False
     for line in code.split("\n"):
         indent = len(line) - len(line.lstrip())
-        test = re.match(r' *(el)?if (?:TARGET\["kind"\]|ACTIVATION) == "(\w+)":(?:  (# .*))?$', line)
-        rest = re.match(r" *else:(?:  (# .*))?$", line) if indent == depth else None
-        if test or rest:
-            was_taken = was_taken and not (test and test[1] is None)  # a plain if begins anew
-            is_taken = not was_taken and (test is None or test[2] in facts)
+        branch = BRANCH.match(line)
+        if branch and (branch["fact"] or indent == depth):
+            was_taken = was_taken and branch["word"] != "if"  # which begins anew
+            is_taken = not was_taken and branch["fact"] in (None, *facts)
             was_taken, depth = was_taken or is_taken, indent
-            comment = test[3] if test else rest[1] if rest else None
-            if is_taken and comment:
-                lines.append(" " * indent + comment)
+            if is_taken and branch["said"]:
+                lines.append(" " * indent + branch["said"])
         elif not line.strip():
             lines.append("")
         elif indent > depth >= 0:
