@@ -25,8 +25,6 @@ Estimator = NetClassifier | NetRegressor
 JSON, CSV = "application/json", "text/csv"
 ARROW_STREAM, ARROW_FILE = "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"
 
-_encode = msgspec.json.Encoder().encode
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -93,7 +91,7 @@ def written(answer: Answer, media: str) -> bytes:
     """Write an answer in one of the four forms."""
     if media == JSON:
         probabilities = {} if answer.probabilities is None else {"probabilities": answer.probabilities.tolist()}
-        return _encode({"predictions": answer.predictions.tolist(), **probabilities, **answer.facts})
+        return msgspec.json.encode({"predictions": answer.predictions.tolist(), **probabilities, **answer.facts})
     names = answer.facts.get("classes") or answer.facts.get("labels") or ()
     # The columns that ``plainnet predict`` writes too.
     columns = named_columns(answer.predictions, answer.probabilities, names, answer.facts.get("quantiles") or ())
@@ -101,8 +99,7 @@ def written(answer: Answer, media: str) -> bytes:
     buffer, frame = io.BytesIO(), pl.DataFrame(texts)
     if media == CSV:
         frame.write_csv(buffer)
-    elif media == ARROW_STREAM:
-        frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     else:
-        frame.write_ipc(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        write = frame.write_ipc_stream if media == ARROW_STREAM else frame.write_ipc
+        write(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     return buffer.getvalue()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -16,18 +18,19 @@ from plainnet.tables.kinds import numbers_of
 from plainnet.tables.schema import Column, level_strings
 
 __all__ = [
-    "JSON_TYPES", "MOST_TEXT", "POLARS_TYPES", "WORDS", "about", "cell_type", "checked", "example_cell", "example_row", "read_dates",
-    "short",
+    "JSON_TYPES", "LARGEST", "POLARS_TYPES", "about", "cell_type", "checked", "example_cell", "example_row", "read_dates", "short",
+    "strange",
 ]  # fmt: skip
 
 #: Characters of a cell of text.
 MOST_TEXT = 10_000
 #: Whole numbers up to here are float64 too.
 MOST_WHOLE = 2**53
+LARGEST = sys.float_info.max
 
 #: What msgspec decodes a cell into, by ``cell_type``; null is a missing cell.
 JSON_TYPES: dict[str, Any] = {
-    "number": float | None,
+    "number": Annotated[float, msgspec.Meta(extra_json_schema={"minimum": -LARGEST, "maximum": LARGEST})] | None,
     "whole": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None,
     "text": Annotated[str, msgspec.Meta(max_length=MOST_TEXT)] | None,
     "flag": bool | None,
@@ -73,14 +76,23 @@ def short(cell: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
+def strange(each: str, cell: Any) -> str:
+    """Say what is wrong with a cell, '' if nothing is."""
+    if isinstance(cell, Decimal):
+        return f"{cell} is no JSON number. Send null where a cell is missing."
+    if isinstance(cell, float | int) and abs(cell) > LARGEST:
+        return "the number is too large."
+    try:
+        msgspec.convert(cell, JSON_TYPES[each])
+    except msgspec.ValidationError:
+        return f"{short(cell)} is not {WORDS[each]}. A missing cell is null."
+    return ""
+
+
 def read_dates(column: Column, cells: Sequence[str | None]) -> Sequence[datetime | None]:
     """Read dates: as the training rows wrote them, or, where those were no text, as ISO 8601."""
     if column.date_format is not None:
-        text = pl.Series(column.name, cells, dtype=pl.String)
-        dates, _ = parse_dates(text, column.date_format)
-        assert dates is not None  # noqa: S101 - text has a format
-        _refuse_new_nulls(column, text, dates, f"a date written as {column.date_format}")
-        return dates.to_list()
+        return checked(column, "date", pl.Series(column.name, cells, dtype=pl.String)).to_list()
     found: list[datetime | None] = []
     for number, cell in enumerate(cells):
         try:

@@ -10,20 +10,12 @@ import msgspec
 
 from plainnet.service import protocol
 from plainnet.service.answers import ARROW_FILE, ARROW_STREAM, CSV, JSON, facts_of
-from plainnet.service.cells import MOST_TEXT, cell_type, example_cell, example_row
+from plainnet.service.cells import JSON_TYPES, LARGEST, cell_type, example_cell, example_row
 from plainnet.service.models import Model
-from plainnet.service.rows import LARGEST
 from plainnet.tables.schema import Column
 
 __all__ = ["describe"]
 
-JSON_SCHEMAS: dict[str, dict[str, Any]] = {
-    "number": {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST},
-    "whole": {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1},
-    "text": {"type": ["string", "null"], "maxLength": MOST_TEXT},
-    "flag": {"type": ["boolean", "null"]},
-    "date": {"type": ["string", "null"], "maxLength": 64},
-}
 #: What answers hold where no more is said of it.
 OBJECT, TEXT = {JSON: {"schema": {"type": "object"}}}, {"schema": {"type": "string"}}
 REFUSED = tuple(map(HTTPStatus, (400, 401, 403, 406, 408, 413, 415, 421, 422, 500, 503)))
@@ -137,7 +129,8 @@ def _object(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str,
 
 def _cell(column: Column) -> dict[str, Any]:
     """Describe the cells of one column."""
-    schema = {**JSON_SCHEMAS[cell_type(column)], "examples": [example_cell(column)]}
+    schema = msgspec.json.schema(JSON_TYPES[cell_type(column)])["anyOf"][0]
+    schema |= {"type": [schema["type"], "null"], "examples": [example_cell(column)]}
     seen = f"Missing in {column.missing:,} of" if column.missing else "Never missing in"
     if column.spread is not None:
         what = f"A number, {column.spread.minimum:g} … {column.spread.maximum:g} in the training rows."
@@ -147,4 +140,4 @@ def _cell(column: Column) -> dict[str, Any]:
     else:
         more = f" and {len(column.levels) - 20} more" if len(column.levels) > 20 else ""
         what = f"One of: {', '.join(column.levels[:20])}{more}. Others count as rare or missing."
-    return schema | {"description": f"{what} {seen} the training rows."}
+    return {**schema, "description": f"{what} {seen} the training rows."}

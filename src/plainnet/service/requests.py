@@ -44,7 +44,6 @@ LARGE_BODY = 64 * 2**10
 MOST_BULK = 16
 #: Bodies in memory at once, in units of the largest that is taken.
 MOST_BODIES = 8
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -225,7 +224,7 @@ class Service:
         def work(body: bytes) -> bytes:
             request, lists = protocol.lists_of(model, body)
             found = self._predict(model, model.intake.table_of_lists(lists))
-            return _encode(protocol.infer_response(model, request, found))
+            return msgspec.json.encode(protocol.infer_response(model, request, found))
 
         async with self._body(receive) as body:
             return reply(await self._in_bulk(lambda: work(body)))
@@ -265,7 +264,9 @@ class Service:
 
     def description(self) -> bytes:
         """Return the OpenAPI document."""
-        return _encode(openapi.describe(self.models, needs_token=self.needs_token, most_rows=self.limits.rows))
+        return msgspec.json.encode(
+            openapi.describe(self.models, needs_token=self.needs_token, most_rows=self.limits.rows)
+        )
 
     def replaced(self, name: str, model: Model | None) -> None:
         """Note that a model's file was read anew, or, with None, could not be."""

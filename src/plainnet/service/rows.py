@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -18,7 +17,17 @@ import msgspec
 import polars as pl
 
 from plainnet.errors import TableError
-from plainnet.service.cells import JSON_TYPES, POLARS_TYPES, WORDS, about, cell_type, checked, read_dates, short
+from plainnet.service.cells import (
+    JSON_TYPES,
+    LARGEST,
+    POLARS_TYPES,
+    about,
+    cell_type,
+    checked,
+    read_dates,
+    short,
+    strange,
+)
 from plainnet.service.guard import RefusalError
 from plainnet.tables.frames import plain_types
 from plainnet.tables.rows import MOST_CELLS
@@ -26,7 +35,7 @@ from plainnet.tables.schema import Schema
 from plainnet.tables.text import read_text
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["LARGEST", "Intake", "Row"]
+__all__ = ["Intake", "Row"]
 
 #: The cells of one row, in the order of the model's columns.
 Row = tuple[Any, ...]
@@ -35,7 +44,6 @@ Row = tuple[Any, ...]
 MOST_COMPARED = 100
 #: Delimiters in a line of CSV beyond those of the schema's columns: each may become a column, which takes a kilobyte.
 MOST_DELIMITERS = 1000
-LARGEST = sys.float_info.max
 
 #: The beginning of ``[``, ``{"rows": [`` and ``{"columns": {``: a row's cells are never an array or an object.
 FORM = re.compile(rb'\s*(?:(?P<many>\[)|\{\s*"(?:(?P<rows>rows)"\s*:\s*\[|(?P<columns>columns)"\s*:\s*\{))')
@@ -194,7 +202,7 @@ class Intake:
         if problem := self._strange_names(row, number):
             return problem
         for column, each in zip(self.columns, self.types, strict=True):
-            if what := _strange_cell(each, row[column.name]):
+            if what := strange(each, row[column.name]):
                 return about(what, number, column.name)
         for name in self.left_out & row.keys():
             cell = row[name]
@@ -215,19 +223,6 @@ class Intake:
             near = did_you_mean(unknown[0], list(known)[:MOST_COMPARED])
             return about(f"the model has no such column{near}.", row, unknown[0])
         return None
-
-
-def _strange_cell(each: str, cell: Any) -> str:
-    """Say what is wrong with a cell, '' if nothing is."""
-    if isinstance(cell, Decimal):
-        return f"{cell} is no JSON number. Send null where a cell is missing."
-    if isinstance(cell, float | int) and abs(cell) > LARGEST:
-        return "the number is too large."
-    try:
-        msgspec.convert(cell, JSON_TYPES[each])
-    except msgspec.ValidationError:
-        return f"{short(cell)} is not {WORDS[each]}. A missing cell is null."
-    return ""
 
 
 def _parsed(body: bytes) -> Any:

@@ -37,14 +37,12 @@ __all__ = ["Limits", "Service", "read_models", "serve", "service_of"]
 #: Paths that tell nothing, and need no token.
 OPEN_PATHS = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.js", "/docs.css")
 
-_encode = msgspec.json.Encoder().encode
-
 
 def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
     """Return the method and what it does, by path."""
 
     def fixed(content: Any, media: str = JSON, status: int = 200, **headers: str) -> tuple[str, Handler]:
-        body = content if isinstance(content, bytes) else _encode(content)
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
         return get(lambda: reply(body, media, status, **headers))
 
     def get(answer: Callable[[], Response]) -> tuple[str, Handler]:
@@ -55,6 +53,9 @@ def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
 
     def page(name: str, media: str) -> tuple[str, Handler]:
         return fixed(resources.files("plainnet.service").joinpath(name).read_bytes(), f"{media}; charset=utf-8")
+
+    def described(name: str) -> Response:
+        return reply(msgspec.json.encode(protocol.model_metadata(service.models[name])))
 
     async def metrics(_: Scope, __: Receive) -> Response:
         return reply(await asyncio.to_thread(service.metrics.page), CONTENT_TYPE)
@@ -74,7 +75,7 @@ def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
     for name in service.models:
         routes |= {
             f"/models/{name}/predict": ("POST", partial(service.predict, name)),
-            f"/v2/models/{name}": get(lambda name=name: reply(_encode(protocol.model_metadata(service.models[name])))),  # type: ignore[misc]
+            f"/v2/models/{name}": get(partial(described, name)),
             f"/v2/models/{name}/ready": fixed({"name": name, "ready": True}),
             f"/v2/models/{name}/infer": ("POST", partial(service.infer, name)),
         }
