@@ -68,9 +68,11 @@ class Limits:
                 raise SettingError(f"the limit {name} is {value}, and has to be above 0.")
 
 
-def reply(body: bytes, media: str = JSON, status: int = 200, **headers: str) -> Response:
-    """Make an answer that nobody keeps; Starlette would add a charset to a type that it is told of otherwise."""
-    return Response(body, status, {"content-type": media, "cache-control": "no-store", **headers})
+def reply(body: bytes, media: str = JSON, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    """Make an answer that nobody keeps; Starlette, told of its type, would add a charset to it, and take twice the time."""
+    response = Response(body, status)
+    response.raw_headers += [(b"content-type", media.encode()), (b"cache-control", b"no-store"), *headers]
+    return response
 
 
 Handler = Callable[[Scope, Receive], Awaitable[Response]]

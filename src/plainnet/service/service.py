@@ -25,7 +25,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plainnet.errors import SettingError
 from plainnet.service import protocol
-from plainnet.service.answers import JSON
 from plainnet.service.guard import Guard, RefusalError, allowed_hosts, is_local
 from plainnet.service.listen import listen, run, server_of
 from plainnet.service.metrics import CONTENT_TYPE, measured
@@ -41,9 +40,8 @@ OPEN_PATHS = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.
 def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
     """Return the method and what it does, by path."""
 
-    def fixed(content: Any, media: str = JSON, status: int = 200, **headers: str) -> tuple[str, Handler]:
-        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
-        return get(lambda: reply(body, media, status, **headers))
+    def fixed(content: Any) -> tuple[str, Handler]:
+        return get(partial(reply, msgspec.json.encode(content)))
 
     def get(answer: Callable[[], Response]) -> tuple[str, Handler]:
         async def handler(_: Scope, __: Receive) -> Response:
@@ -52,7 +50,8 @@ def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
         return "GET", handler
 
     def page(name: str, media: str) -> tuple[str, Handler]:
-        return fixed(resources.files("plainnet.service").joinpath(name).read_bytes(), f"{media}; charset=utf-8")
+        body = resources.files("plainnet.service").joinpath(name).read_bytes()
+        return get(partial(reply, body, f"{media}; charset=utf-8"))
 
     def described(name: str) -> Response:
         return reply(msgspec.json.encode(protocol.model_metadata(service.models[name])))
@@ -61,7 +60,7 @@ def _routes(service: Service) -> dict[str, tuple[str, Handler]]:
         return reply(await asyncio.to_thread(service.metrics.page), CONTENT_TYPE)
 
     routes: dict[str, tuple[str, Handler]] = {
-        "/": fixed(b"", "text/plain", 307, location="/docs"),
+        "/": get(lambda: reply(b"", "text/plain", 307, [(b"location", b"/docs")])),
         "/docs": page("docs.html", "text/html"),
         "/docs.js": page("docs.js", "text/javascript"),
         "/docs.css": page("docs.css", "text/css"),
