@@ -110,6 +110,7 @@ def test_a_key_that_is_there_twice_is_refused(intake, wrap):
         (b'{"rows": []}', 422, "holds no rows"),
         (b"null", 422, "row 0: null is no object"),
         (b"[1]", 422, "row 0: 1 is no object of columns and cells"),
+        (b"[NaN]", 422, 'row 0: "NaN" is no object of columns and cells'),
         (b'{"rows": [], "x": 1}', 422, "beside \"rows\" stands 'x'"),
         (b'{"columns": {"age": 1}}', 422, "column 'age': 1 is no list of cells"),
         (b"9" * 5000, 422, "row 0: so large a number is no object"),

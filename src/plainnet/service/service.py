@@ -1,6 +1,6 @@
 """The front room: models  ->  an ASGI app that predicts.
 
-    service_of(models, limits, …)      the app: measured(guarded(routes))
+    service_of(models, limits, …)      the app: measured(Guard(routes))
     serve(models, host, port, …)       the app on a port, until SIGTERM
 
 Every path is known when the service starts, so that a request is looked up in a dict: no web framework stands between the
