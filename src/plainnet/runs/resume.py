@@ -14,6 +14,7 @@ from typing import Any
 from plainnet.errors import DataWarning, RunError, SettingError, TrainingError
 from plainnet.files import locked, sweep
 from plainnet.runs.runs import read_run
+from plainnet.runs.work import Reading
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints, read_checkpoint
 from plainnet.training.progress import say
@@ -23,7 +24,7 @@ __all__ = ["SUFFIX", "beginning", "check_unlocked", "checkpoint_folder", "going_
 
 SUFFIX = ".checkpoint"
 #: What a checkpoint says of how the table was read and split.
-READING = {"query", "task", "test_share", "group", "time", "kinds", "seed"}
+READING = {"query", *Reading.__annotations__}
 
 
 def checkpoint_folder(out: Path) -> Path:
@@ -159,10 +160,9 @@ def _written(asked: Mapping[str, Any]) -> dict[str, Any]:
         return [listed(each) for each in value] if isinstance(value, list | tuple) else value
 
     for name, value in asked["settings"].items():
-        try:
+        fits = False
+        with contextlib.suppress(TypeError, ValueError):
             fits = json.loads(json.dumps(value)) == listed(value)
-        except (TypeError, ValueError):
-            fits = False
         if not fits:
             raise SettingError(
                 f"checkpoints keep the settings as JSON, and it cannot hold {name}={value!r:.60}: leave that out, or "

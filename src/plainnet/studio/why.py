@@ -54,6 +54,5 @@ def why(path: Path, estimator: NetClassifier | NetRegressor, values: Mapping[str
 
 @lru_cache(maxsize=4)
 def _background(path: Path, _written: int) -> pl.DataFrame:
-    own = find_table(read_run(path))
-    train = own.table[own.parts["train"]]
+    train, _ = find_table(read_run(path))[1].of("train")
     return train.sample(min(MOST_BACKGROUND, train.height), seed=0)
