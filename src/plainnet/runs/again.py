@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import DataWarning, PlainnetError, RunError
+from plainnet.evaluation.evaluation import Array
 from plainnet.runs.parts import Rows
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import split_column
@@ -68,7 +67,7 @@ def find_table(run: Run, source: str | None = None, query: str | None = None) ->
         )  # fmt: skip
 
 
-def test_rows_of(run: Run) -> tuple[pl.DataFrame, npt.NDArray[Any], Rows]:
+def test_rows_of(run: Run) -> tuple[pl.DataFrame, Array, Rows]:
     """Return the rows that a run tested on: the columns without the target, the target, and their numbers among those with a target.
 
     Raises:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "LEAST_ROWS", "Rows", "Watch", "group_names", "known_rows", "of_known_classes", "own_threshold", "split_parts",
-    "validation_of",
+    "LEAST_ROWS", "Rows", "Watch", "group_names", "known_rows", "of_known_classes", "own_threshold", "split_parts", "validation_of",
 ]  # fmt: skip
 
 Rows = npt.NDArray[np.int64]

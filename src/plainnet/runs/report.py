@@ -101,20 +101,12 @@ def write_report(run: Run, estimator: Estimator, evidence: Evidence | None) -> P
         RunError: the file cannot be written.
     """
     importance = None if evidence is None else _importance(estimator, evidence)
-    page = _environment().from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"short": _short, "number": "{:.5g}".format, "share": "{:.1%}".format}
+    page = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
     path = run.path / "report.html"
     write_text(path, page.render(_content(run, estimator, evidence, importance)))
     return path
-
-
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "short": _short,
-        "number": lambda value: f"{value:.5g}",
-        "share": lambda value: f"{value:.1%}",
-    }
-    return environment
 
 
 def _short(value: object) -> str:
@@ -161,14 +153,16 @@ def _content(
 
 def _parts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parts of the rows with their scores, and what each says."""
-    meaning = {
-        "train": "rows the networks learnt from: too good to be true",
+    meanings = {
+        "test": "rows that nothing was learnt or chosen on",
         "out of fold": "the training rows, each predicted by networks that did not see it",
         "validation": "rows that chose the best epoch: a little too good",
-        "test": "rows that nothing was learnt or chosen on",
+        "train": "rows the networks learnt from: too good to be true",
     }
-    order = [part for part in ("test", "out of fold", "validation", "train") if part in facts["scores"]]
-    return [{"part": part, "meaning": meaning[part], "scores": facts["scores"][part]} for part in order]
+    scores = facts["scores"]
+    return [
+        {"part": part, "meaning": said, "scores": scores[part]} for part, said in meanings.items() if part in scores
+    ]
 
 
 def _pictures(run: Run, estimator: Estimator, evidence: Evidence | None) -> list[Picture]:

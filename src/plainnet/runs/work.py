@@ -23,16 +23,8 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import did_you_mean
 
 __all__ = [
-    "Reading",
-    "Work",
-    "check_columns",
-    "check_parts",
-    "choose_task",
-    "estimator_of",
-    "read_work",
-    "split_work",
-    "table_facts",
-]
+    "Reading", "Work", "check_columns", "check_parts", "choose_task", "estimator_of", "read_work", "split_work", "table_facts",
+]  # fmt: skip
 
 TASKS = ("classes", "numbers")
 #: RandomState takes 32 bits, and the validation rows are drawn with the next seed.
