@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, ParameterInfo
 
 import plainnet
 from plainnet.runs.runs import FORMAT as RUN_FORMAT
@@ -87,17 +87,18 @@ def verbs() -> Iterator[str]:
         yield f"plainnet {command.callback.__name__}"
         hints = get_type_hints(command.callback, include_extras=True)
         for name, parameter in inspect.signature(command.callback).parameters.items():
-            if get_origin(hints[name]) is not Annotated:
+            kind, info, value = hints[name], parameter.default, parameter.default
+            given = []
+            if get_origin(kind) is Annotated:
+                kind, info = get_args(kind)[:2]
+                given = [info.default] if isinstance(info.default, str) else []  # where Typer puts the first of them
+            elif isinstance(info, ParameterInfo):
+                value = info.default
+            else:
                 continue  # Typer's own context
-            kind, info = get_args(hints[name])[:2]
-            given = [info.default] if isinstance(info.default, str) else []  # where Typer puts the first of them
             flags = " ".join([*given, *(info.param_decls or ())] or ["--" + name.replace("_", "-")])
             shown = name.upper() if isinstance(info, ArgumentInfo) else flags
-            default = (
-                ""
-                if any(parameter.default is each for each in (parameter.empty, None, False))
-                else f" = {parameter.default}"
-            )
+            default = "" if any(value is each for each in (parameter.empty, ..., None, False)) else f" = {value}"
             yield f"  {shown}: {kind if get_args(kind) else kind.__name__}{default}".replace("typing.", "").replace(
                 "pathlib.", ""
             )

@@ -24,18 +24,9 @@ if TYPE_CHECKING:
     from plainnet.training.history import History
 
 __all__ = [
-    "ColumnsChangedError",
-    "DataWarning",
-    "LossDivergedError",
-    "MissingExtraError",
-    "ModelFileError",
-    "PlainnetError",
-    "PlainnetWarning",
-    "RunError",
-    "SettingError",
-    "TableError",
-    "TrainingError",
-]
+    "ColumnsChangedError", "DataWarning", "LossDivergedError", "MissingExtraError", "ModelFileError", "PlainnetError", "PlainnetWarning",
+    "RunError", "SettingError", "TableError", "TrainingError",
+]  # fmt: skip
 
 
 class PlainnetError(Exception):

@@ -122,13 +122,9 @@ class FitSettings:
         if epochs is None:
             epochs = round(work.visits / n_rows)
             epochs = min(max(epochs, work.least_epochs), work.most_epochs)
+        patience = patience or max(LEAST_PATIENCE, epochs // 3)
         return cls(
-            members=members,
-            folds=folds,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience or max(LEAST_PATIENCE, epochs // 3),
-            is_tiny=is_tiny,
+            members=members, folds=folds, batch_size=batch_size, epochs=epochs, patience=patience, is_tiny=is_tiny
         )
 
 

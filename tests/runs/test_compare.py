@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from plainnet import RunError, TableError
-from plainnet.runs.compare import compare_on, compare_runs, differences_of
-from plainnet.runs.evaluate_run import evaluate_run
+from plainnet.runs.compare import compare_on, compare_runs, differences_of, evaluate_run
 from plainnet.runs.runs import Run, read_run
 from plainnet.runs.source import fingerprint
 from plainnet.runs.train_run import train_run

@@ -172,10 +172,10 @@ def test_a_table_that_is_gone_or_changed_is_asked_for(finished, folder, tmp_path
 
 
 def test_the_rows_found_again_are_those_that_were_held_out(finished, folder) -> None:
-    own = find_table(read_run(finished))
+    whole, own = find_table(read_run(finished))
     y = np.array(people()["rich"].to_list())
-    assert np.array_equal(own.parts["test"], split_rows(300, 0.2, seed=0, stratify=y)[1])
-    assert own.whole.width == own.table.width + 1
+    assert np.array_equal(own.scored["test"], split_rows(300, 0.2, seed=0, stratify=y)[1])
+    assert whole.width == own.table.width + 1
 
 
 def test_without_test_rows_the_page_shows_rows_out_of_fold_or_says_that_there_are_none(folder, tmp_path) -> None:
@@ -233,9 +233,9 @@ def test_scores_with_intervals_show_them(finished, tmp_path) -> None:
 
 
 def test_rows_to_show_are_drawn_where_there_are_many(finished, monkeypatch) -> None:
-    own, estimator = find_table(read_run(finished)), read_run(finished).estimator()
+    (_, own), estimator = find_table(read_run(finished)), read_run(finished).estimator()
     monkeypatch.setattr("plainnet.runs.report.MOST_ROWS", 25)
-    found = gather(estimator, own.table, own.y, own.parts)
+    found = gather(estimator, own)
     assert (found.part, len(found.y), found.n_rows, found.predictions.shape) == ("test", 25, 60, (25, 2))
     assert np.allclose(estimator.predict_proba(found.table), found.predictions)
 

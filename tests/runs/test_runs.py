@@ -12,8 +12,8 @@ import plainnet
 from plainnet import DataWarning, ModelFileError, RunError, SettingError, TableError
 from plainnet.files import replacing, replacing_folder
 from plainnet.runs.runs import list_runs, read_model_of, read_run
-from plainnet.runs.task import choose_task
 from plainnet.runs.train_run import train_run
+from plainnet.runs.work import choose_task
 from tests.helpers import people
 
 QUICK = {"hidden": (8,), "epochs": 3}

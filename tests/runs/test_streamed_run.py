@@ -50,13 +50,13 @@ def test_the_run_says_on_which_rows_it_was_scored(run):
 
 
 def test_no_test_row_was_trained_on_and_the_sample_is_found_again(run, folder):
-    own = find_table(read_run(run.path))
+    _, own = find_table(read_run(run.path))
     facts = read_run(run.path).facts
-    assert {part: len(rows) for part, rows in own.parts.items()} == {
+    assert {part: len(rows) for part, rows in own.scored.items()} == {
         part: facts["split"][part] for part in ("train", "test")
     }
     assert run.estimator().schema_.n_rows == facts["split"]["train"]
-    train, test = (set(own.table[own.parts[part]]["x"].to_list()) for part in ("train", "test"))
+    train, test = (set(own.of(part)[0]["x"].to_list()) for part in ("train", "test"))
     assert not train & test
     report_again(read_run(run.path))
 

@@ -6,31 +6,14 @@ import io
 import os
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import typer
 
 import plainnet
 from plainnet import files
-from plainnet.cli import (
-    compare,
-    doctor,
-    evaluate,
-    explain,
-    export,
-    plot,
-    predict,
-    report,
-    runs,
-    serve,
-    show,
-    stop,
-    studio,
-    track,
-    train,
-    tune,
-    tutorial,
-)  # fmt: skip
+from plainnet.cli import stop
 from plainnet.cli.output import print_note
 from plainnet.errors import PlainnetError, PlainnetWarning
 
@@ -43,9 +26,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 for verb in (
-    train, tune, predict, evaluate, compare, explain, show, plot, report, export, serve, studio, runs, track, tutorial, doctor,
+    "train", "tune", "predict", "evaluate", "compare", "explain", "show", "plot", "report", "export", "serve", "studio", "runs", "track",
+    "tutorial", "doctor",
 ):  # fmt: skip
-    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+    app.command()(getattr(import_module(f"plainnet.cli.{verb}"), verb))
 
 
 def _version(wanted: bool) -> None:

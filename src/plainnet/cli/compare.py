@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,15 +19,12 @@ __all__ = ["compare"]
 
 
 def compare(
-    runs: Annotated[list[Path], argument("Two run folders or more.")],
-    table: Annotated[
-        str | None,
-        option(
-            "Score all of them on this table, with the differences to the first run. Any table that `plainnet train` takes."
-        ),
-    ] = None,
+    runs: list[Path] = argument("Two run folders or more.", default=...),
+    table: str | None = option(
+        "Score all of them on this table, with the differences to the first run. Any table that `plainnet train` takes."
+    ),
     query: Query = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
 ) -> None:
     """Put runs side by side: the settings that differ, and the scores, if they may be compared.
 
@@ -53,7 +51,7 @@ def compare(
         print_json({
             "runs": names, "settings": changed, "comparable": not result.reasons, "reasons": result.reasons, "notes": result.notes,
             "part": result.part, "scores": result.scores,
-            "differences": [{**each.to_json(), "run": names[each.run]} for each in result.differences],
+            "differences": [{**asdict(each), "run": names[each.run]} for each in result.differences],
         })  # fmt: skip
         return
     _print_settings(names, changed)
@@ -80,17 +78,12 @@ def _print_settings(names: Sequence[str], changed: Mapping[str, Sequence[Any]]) 
 
 
 def _print_side_by_side(title: str, names: Sequence[str], scores: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    by_metric: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for number, of_run in enumerate(scores):
-        for score in of_run:
-            by_metric.setdefault(score["metric"], {})[number] = score
+    tables = [{score["metric"]: score for score in of_run} for of_run in scores]
     rows = []
-    for metric, of_runs in by_metric.items():
-        cells = [
-            f"{of_runs[number]['value']:.5g} {interval_text(of_runs[number])}" if number in of_runs else "–"
-            for number in range(len(names))
-        ]
-        rows.append((metric, *cells, better(next(iter(of_runs.values())))))
+    for metric in dict.fromkeys(metric for table in tables for metric in table):
+        found = [table.get(metric) for table in tables]
+        cells = ["–" if score is None else f"{score['value']:.5g} {interval_text(score)}" for score in found]
+        rows.append((metric, *cells, better(next(score for score in found if score is not None))))
     print_table(title, ("score", *names, "better is"), rows)
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Any, Literal
 
@@ -36,9 +37,11 @@ def doctor(as_json: AsJson = False) -> None:
 
     plainnet doctor
     """
-    checks = {"packages": _packages, "extras": _extras, "devices": _devices, "caches": _caches, "engine": _engine}
+    checks: dict[str, Callable[[], Any]] = {
+        "packages": partial(_found, ""), "extras": _extras, "devices": _devices, "caches": _caches, "engine": _engine,
+        "training": _training,
+    }  # fmt: skip
     facts: dict[str, Any] = _system() | {name: _tried(check) for name, check in checks.items()}
-    facts["training"] = _tried(_training)
     facts["problems"] = _problems(facts)
     if as_json:
         print_json(facts)
@@ -59,22 +62,17 @@ def _tried(check: Callable[[], Any]) -> Any:
 
 
 def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, value in facts.items():
-        if name != "problems":
-            parts = value.items() if isinstance(value, dict) else [("", value)]
-            rows += [(f"{name}  {part}".strip(), str(found)) for part, found in parts]
-    return rows
+    shown = {
+        name: value if isinstance(value, dict) else {"": value} for name, value in facts.items() if name != "problems"
+    }
+    return [(f"{name}  {part}".strip(), str(found)) for name, parts in shown.items() for part, found in parts.items()]
 
 
 def _problems(facts: Mapping[str, Any]) -> list[str]:
     found = [f"{name}: {facts[name]}" for name in ("packages", "devices", "caches") if isinstance(facts[name], str)]
     if isinstance(facts["packages"], dict):
         found += [f"{name}: {of_it}" for name, of_it in facts["packages"].items() if "needed is" in of_it]
-    for name in ("engine", "training"):
-        if not facts[name].startswith(WORKS):
-            found.append(f"{name}: {facts[name]}")
-    return found
+    return found + [f"{name}: {facts[name]}" for name in ("engine", "training") if not facts[name].startswith(WORKS)]
 
 
 def _system() -> dict[str, str]:
@@ -113,10 +111,6 @@ def _found(extra: str) -> dict[str, str]:
     return found
 
 
-def _packages() -> dict[str, str]:
-    return _found("")
-
-
 def _extras() -> dict[str, str]:
     shown = {}
     for extra, purpose in EXTRAS.items():
@@ -132,14 +126,11 @@ def _devices() -> dict[str, str]:
 
     from plainnet.kernels.kernels import VECTOR_BYTES
 
-    threads = {
-        name: os.environ[name]
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-        if name in os.environ
-    }
+    dials = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    threads = [f"{name}={os.environ[name]}" for name in dials if name in os.environ]
     return {
         "cpu": f"{os.cpu_count()} cores, vectors of {8 * VECTOR_BYTES} bits",
-        "threads": ", ".join([f"torch {torch.get_num_threads()}", *(f"{name}={value}" for name, value in threads.items())]),
+        "threads": ", ".join([f"torch {torch.get_num_threads()}", *threads]),
         "cuda": f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}" if torch.cuda.is_available() else "none",
         "mps": "available" if torch.backends.mps.is_available() else "none",
     }  # fmt: skip
@@ -180,9 +171,9 @@ def _engine() -> str:
     networks = [nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))]
     networks.append(deepcopy(networks[0]))
     started = perf_counter()
-    for network, fuses in zip(networks, (True, False), strict=True):
+    engines: list[Literal["fused", "eager"]] = ["fused", "eager"]
+    for network, engine in zip(networks, engines, strict=True):
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        engine: Literal["fused", "eager"] = "fused" if fuses else "eager"
         train(
             network, x, y, loss=nn.MSELoss(), optimizer=optimizer, epochs=3, device="cpu", engine=engine, progress=False
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -18,9 +18,9 @@ SHOWN = 3
 
 def evaluate(
     run: RunFolder,
-    table: Annotated[str, argument("Table with the target column: any table that `plainnet train` takes.")],
+    table: str = argument("Table with the target column: any table that `plainnet train` takes.", default=...),
     query: Query = None,
-    by: Annotated[str | None, option("Column whose groups are scored too: each value, or quarters of numbers.")] = None,
+    by: str | None = option("Column whose groups are scored too: each value, or quarters of numbers."),
     as_json: AsJson = False,
 ) -> None:
     """Score a run on rows it has not seen, beside a baseline that always says the majority or the mean.
@@ -33,8 +33,9 @@ def evaluate(
 
     plainnet evaluate runs/adult-1 new_people.csv --by sex
     """
+    from plainnet.evaluation.evaluation import to_json
     from plainnet.evaluation.groups import rows_by
-    from plainnet.runs.evaluate_run import evaluate_run
+    from plainnet.runs.compare import evaluate_run
     from plainnet.runs.runs import read_run
     from plainnet.tables.read import read_table
     from plainnet.tables.tables import rows_with_target
@@ -44,21 +45,15 @@ def evaluate(
     known = whole.filter(rows_with_target(whole, found.target))
     groups = {} if by is None else rows_by(known, by)
     result = evaluate_run(found, whole, groups)
-    scores = [score.to_json() for score in result.scores]
+    scores = to_json(result.scores)
     if as_json:
-        content = {
-            "run": str(run),
-            "table": table,
-            "rows_without_target": whole.height - known.height,
-            "threshold": found.threshold,
-        }
         of_groups = [
-            {"group": name, "rows": len(groups[name]), "scores": [score.to_json() for score in own]}
-            for name, own in result.groups.items()
+            {"group": name, "rows": len(groups[name]), "scores": to_json(own)} for name, own in result.groups.items()
         ]
-        print_json(
-            {**content, "notes": result.notes, "scores": scores} | ({"by": by, "groups": of_groups} if by else {})
-        )
+        print_json({
+            "run": str(run), "table": table, "rows_without_target": whole.height - known.height, "threshold": found.threshold,
+            "notes": result.notes, "scores": scores, **({"by": by, "groups": of_groups} if by else {}),
+        })  # fmt: skip
         return
     for note in result.notes:
         print_note(note)

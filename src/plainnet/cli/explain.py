@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
-    from plainnet.evaluation.explain import Importance
-    from plainnet.evaluation.shapley import RowExplanation
     from plainnet.runs.runs import Run
 
 __all__ = ["explain"]
@@ -24,19 +22,16 @@ __all__ = ["explain"]
 
 def explain(
     run: RunFolder,
-    table: Annotated[
-        str | None,
-        argument(
-            "Table with rows to explain, and the target for an importance.  [default: the run's own, and its test rows]"
-        ),
-    ] = None,
-    row: Annotated[int | None, option("Explain the prediction of this row of the table; the first is 1.")] = None,
-    output: Annotated[
-        str | None, option("With --row: the class whose probability is explained.  [default: the predicted]", "--class")
-    ] = None,
-    plot: Annotated[Path | None, option("Picture to write: .png, .svg or .pdf.")] = None,
+    table: str | None = argument(
+        "Table with rows to explain, and the target for an importance.  [default: the run's own, and its test rows]"
+    ),
+    row: int | None = option("Explain the prediction of this row of the table; the first is 1."),
+    output: str | None = option(
+        "With --row: the class whose probability is explained.  [default: the predicted]", "--class"
+    ),
+    plot: Path | None = option("Picture to write: .png, .svg or .pdf."),
     query: Query = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn: rows, shuffles, orders.", min=0, max=2**32 - 1)] = 0,
+    seed: int = typer.Option(0, help="Of what is drawn: rows, shuffles, orders.", min=0, max=2**32 - 1),
     as_json: AsJson = False,
 ) -> None:
     """Show which columns the predictions of a run rest on, or with --row what made the prediction of one row.
@@ -71,8 +66,12 @@ def _explain_columns(
         _draw(ImportanceDisplay(importance), plot)
     if as_json:
         print_json({"run": str(run.path), "rows_of": part, **importance.to_json()})
-    else:
-        _print_importance(importance, part)
+        return
+    drawn = f" of {importance.rows_given:,}" if importance.rows < importance.rows_given else ""
+    measured = f"on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each"
+    typer.echo(f"{importance.metric} {importance.loss:.5g} {measured}\n")
+    columns = [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns]
+    print_table("", ("column", "grows by", "95 % interval"), columns, numbers=(1, 2))
 
 
 def _rows(run: Run, source: str | None, query: str | None) -> tuple[pl.DataFrame, npt.NDArray[Any], str]:
@@ -86,21 +85,13 @@ def _rows(run: Run, source: str | None, query: str | None) -> tuple[pl.DataFrame
         if n_without:
             print_note(f"{n_without:,} rows without a value in {run.target!r} are left out")
         return rows, y, source
-    own = find_table(run, query=query)
-    part = next(part for part in ("test", "validation", "train") if len(own.parts.get(part, ())))
+    _, own = find_table(run, query=query)
+    part = next(part for part in ("test", "validation", "train") if len(own.scored.get(part, ())))
     if part == "train":
         print_note(
             "the run held out no rows. On its training rows columns look more important than they are on new ones."
         )
-    return own.table[own.parts[part]], own.y[own.parts[part]], f"the {part} rows"
-
-
-def _print_importance(importance: Importance, part: str) -> None:
-    drawn = f" of {importance.rows_given:,}" if importance.rows < importance.rows_given else ""
-    measured = f"on {importance.rows:,}{drawn} rows ({part}), {importance.n_repeats} shuffles each"
-    typer.echo(f"{importance.metric} {importance.loss:.5g} {measured}\n")
-    rows = [(each.column, f"{each.value:.4g}", f"{each.low:.4g} … {each.high:.4g}") for each in importance.columns]
-    print_table("", ("column", "grows by", "95 % interval"), rows, numbers=(1, 2))
+    return *own.of(part), f"the {part} rows"
 
 
 def _explain_row(
@@ -120,8 +111,8 @@ def _explain_row(
     from plainnet.tables.read import read_table
 
     if source is None:
-        own = find_table(run, query=query)
-        rows, background = own.whole, own.table[own.parts["train"]]
+        rows, own = find_table(run, query=query)
+        background, _ = own.of("train")
     else:
         rows = background = read_table(source, query=query)
     if not 1 <= row <= rows.height:
@@ -135,8 +126,17 @@ def _explain_row(
     truth = rows[run.target][row - 1] if run.target in rows.columns else None
     if as_json:
         print_json({"run": str(run.path), "row": row, "target": truth, **explanation.to_json()})
-    else:
-        _print_row(run, explanation, row, truth)
+        return
+    what = f"probability of {explanation.output}" if run.facts["task"] == "classes" else run.target
+    said = "" if truth is None else f" (in the table: {truth})"
+    typer.echo(f"Row {row}: {what} {explanation.prediction:.5g}{said}\n")
+    shown = [
+        ("", f"mean of {explanation.background_rows} rows", f"{explanation.base:.5g}", ""),
+        *((each.column, "" if each.cell is None else str(each.cell), f"{each.value:+.4g}", f"{each.error:.2g}")
+          for each in explanation.contributions),
+        ("", "all together", f"{explanation.prediction:.5g}", ""),
+    ]  # fmt: skip
+    print_table("", ("column", "holds", "adds", "± error"), shown, numbers=(2, 3))
 
 
 def _class_named(estimator: Any, name: str | None) -> Any:
@@ -146,25 +146,9 @@ def _class_named(estimator: Any, name: str | None) -> Any:
     return None if name is None else known.get(name, name)
 
 
-def _print_row(run: Run, found: RowExplanation, row: int, truth: Any) -> None:
-    what = f"probability of {found.output}" if run.facts["task"] == "classes" else run.target
-    said = "" if truth is None else f" (in the table: {truth})"
-    typer.echo(f"Row {row}: {what} {found.prediction:.5g}{said}\n")
-    rows = [("", f"mean of {found.background_rows} rows", f"{found.base:.5g}", "")]
-    for each in found.contributions:
-        cell = "" if each.cell is None else str(each.cell)
-        rows.append((each.column, cell, f"{each.value:+.4g}", f"{each.error:.2g}"))
-    rows.append(("", "all together", f"{found.prediction:.5g}", ""))
-    print_table("", ("column", "holds", "adds", "± error"), rows, numbers=(2, 3))
-
-
 def _draw(display: Any, path: Path) -> None:
     """Draw a display to a picture file."""
-    from matplotlib.figure import Figure
+    from plainnet.evaluation.plots import save_drawn
 
-    from plainnet.evaluation.plots import save_figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    display.plot(ax=figure.subplots())
-    save_figure(figure, path)
+    save_drawn(display.plot, path)
     typer.echo(f"Picture written to {path}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
@@ -15,12 +15,11 @@ __all__ = ["export"]
 
 def export(
     run: RunOrModel,
-    to: Annotated[Literal["onnx", "torch", "safetensors", "python"], option("What to write; see below.")],
-    out: Annotated[
-        Path | None,
-        option("File to write: .onnx, .py or .safetensors.  [default: the run's name, in this folder]", "--out", "-o"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are already there.")] = False,
+    to: Literal["onnx", "torch", "safetensors", "python"] = option("What to write; see below.", default=...),
+    out: Path | None = option(
+        "File to write: .onnx, .py or .safetensors.  [default: the run's name, in this folder]", "--out", "-o"
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are already there."),
 ) -> None:
     """Write a run's model as a file that predicts without plainnet.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,38 +20,43 @@ __all__ = [
 Columns = list[str] | None
 
 
-def option(text: str, *names: str, **more: Any) -> Any:
-    """Return an option whose ``--help`` shows no default but what its text says."""
-    return typer.Option(*names, help=text, show_default=False, **more)
+_option = partial(typer.Option, show_default=False)
 
 
-def argument(text: str, **more: Any) -> Any:
+def option(text: str, *names: str, default: Any = None, **more: Any) -> Any:
+    """Return an option, as the default of a parameter, whose ``--help`` shows no default but what its text says; ``...``: needed."""
+    return typer.Option(default, *names, help=text, show_default=False, **more)
+
+
+def argument(text: str, *, default: Any = None, **more: Any) -> Any:
     """Return an argument, as ``option``."""
-    return typer.Argument(help=text, show_default=False, **more)
+    return typer.Argument(default, help=text, show_default=False, **more)
 
 
-RunFolder = Annotated[Path, argument("Run folder.")]
-RunOrModel = Annotated[Path, argument("Run folder, or model file.")]
-RunOut = Annotated[Path | None, option("Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]", "--out", "-o")]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+RunOrModel = Annotated[Path, typer.Argument(help="Run folder, or model file.", show_default=False)]
+RunOut = Annotated[
+    Path | None, _option("--out", "-o", help="Run folder to write.  [default: runs/NAME-1, runs/NAME-2, …]")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run folder that is already there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Query = Annotated[str | None, option("Of a database: a SELECT, or a table's name.")]
-Task = Annotated[str | None, option("classes or numbers; found out from the target.")]
-Group = Annotated[str | None, option("Column whose groups a split never tears apart.")]
-SplitTime = Annotated[str | None, option("Column to split by time: the latest rows test.")]
-Number = Annotated[Columns, option("Column that is a number. Repeatable.")]
-Category = Annotated[Columns, option("Column that is a category. Repeatable.")]
-Date = Annotated[Columns, option("Column that is a date. Repeatable.")]
-Ignore = Annotated[Columns, option("Column to leave out. Repeatable.")]
-Epochs = Annotated[int | None, option("Passes over the training rows.  [default: by their number]")]
+Query = Annotated[str | None, _option(help="Of a database: a SELECT, or a table's name.")]
+Task = Annotated[str | None, _option(help="classes or numbers; found out from the target.")]
+Group = Annotated[str | None, _option(help="Column whose groups a split never tears apart.")]
+SplitTime = Annotated[str | None, _option(help="Column to split by time: the latest rows test.")]
+Number = Annotated[Columns, _option(help="Column that is a number. Repeatable.")]
+Category = Annotated[Columns, _option(help="Column that is a category. Repeatable.")]
+Date = Annotated[Columns, _option(help="Column that is a date. Repeatable.")]
+Ignore = Annotated[Columns, _option(help="Column to leave out. Repeatable.")]
+Epochs = Annotated[int | None, _option(help="Passes over the training rows.  [default: by their number]")]
 
 Cluster = Annotated[
     str | None,
-    option(
-        "Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one."
+    _option(
+        help="Train on a Ray cluster: HOST:PORT; auto: one that runs here, or a new one on this machine; local: a new one."
     ),
 ]
-Workers = Annotated[int | None, option("Of --cluster: processes.  [default: one a CPU of it]")]
+Workers = Annotated[int | None, _option(help="Of --cluster: processes.  [default: one a CPU of it]")]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,11 +12,10 @@ __all__ = ["plot"]
 
 
 def plot(
-    run: Annotated[Path, argument("Run folder, or a history saved as .csv or .json.")],
-    out: Annotated[
-        Path | None,
-        option("Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", "--out", "-o"),
-    ] = None,
+    run: Path = argument("Run folder, or a history saved as .csv or .json.", default=...),
+    out: Path | None = option(
+        "Picture to write: .png, .svg or .pdf.  [default: loss.png in the run folder]", "--out", "-o"
+    ),
 ) -> None:
     """Draw the loss curve of a run.
 

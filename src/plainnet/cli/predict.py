@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -14,21 +13,17 @@ __all__ = ["predict"]
 
 def predict(
     run: RunOrModel,
-    table: Annotated[str, argument("Rows to predict: any table that `plainnet train` takes.")],
-    out: Annotated[
-        Path | None,
-        option(
-            "File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]", "--out", "-o"
-        ),
-    ] = None,
+    table: str = argument("Rows to predict: any table that `plainnet train` takes.", default=...),
+    out: Path | None = option(
+        "File to write: .csv, .tsv, .parquet, .arrow, .jsonl or .xlsx.  [default: CSV to the screen]", "--out", "-o"
+    ),
     query: Query = None,
-    with_input: Annotated[
-        bool, typer.Option("--with-input", help="Write the table's own columns before the predictions.")
-    ] = False,
-    stream: Annotated[
-        bool,
-        typer.Option("--stream", help="Read and write piece by piece, in little memory: Parquet; large tables always."),
-    ] = False,
+    with_input: bool = typer.Option(
+        False, "--with-input", help="Write the table's own columns before the predictions."
+    ),
+    stream: bool = typer.Option(
+        False, "--stream", help="Read and write piece by piece, in little memory: Parquet; large tables always."
+    ),
 ) -> None:
     """Predict each row of a table: the class and the probability of every class, or the number.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from plainnet.cli.options import Query, RunFolder, argument
@@ -13,7 +11,7 @@ __all__ = ["report"]
 
 def report(
     run: RunFolder,
-    table: Annotated[str | None, argument("Where the table of the run is now.  [default: where it was]")] = None,
+    table: str | None = argument("Where the table of the run is now.  [default: where it was]"),
     query: Query = None,
 ) -> None:
     """Write report.html in a run folder again, from the model and the table; `plainnet train` writes the first one.

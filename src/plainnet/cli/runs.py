@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -14,18 +13,17 @@ __all__ = ["runs"]
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds run folders.")] = Path("runs"),
-    sort: Annotated[
-        str, typer.Option(help="created (oldest first), score (best first), rows or seconds (fewest first).")
-    ] = "created",
-    target: Annotated[str | None, option("Only runs that predict this column.", "--target", "-t")] = None,
-    task: Annotated[str | None, option("Only runs that predict classes, or numbers.")] = None,
-    where: Annotated[
-        list[str] | None,
-        option("Only runs for which this holds: a key of run.json, =, !=, <, <=, > or >=, a value. Repeatable."),
-    ] = None,
-    metric: Annotated[str | None, option("The score to show and sort by, such as AUC.  [default: the first]")] = None,
-    last: Annotated[int | None, option("Only so many of the newest that fit.", min=1)] = None,
+    folder: Path = typer.Argument(Path("runs"), help="Folder that holds run folders."),
+    sort: str = typer.Option(
+        "created", help="created (oldest first), score (best first), rows or seconds (fewest first)."
+    ),
+    target: str | None = option("Only runs that predict this column.", "--target", "-t"),
+    task: str | None = option("Only runs that predict classes, or numbers."),
+    where: list[str] | None = option(
+        "Only runs for which this holds: a key of run.json, =, !=, <, <=, > or >=, a value. Repeatable."
+    ),
+    metric: str | None = option("The score to show and sort by, such as AUC.  [default: the first]"),
+    last: int | None = option("Only so many of the newest that fit.", min=1),
     as_json: AsJson = False,
 ) -> None:
     """List the runs in a folder. Damaged ones are named in a note.

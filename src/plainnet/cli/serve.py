@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,31 +12,21 @@ __all__ = ["serve"]
 
 
 def serve(
-    runs: Annotated[
-        list[Path] | None, argument("Run folders, or model files; /predict asks the first.", metavar="RUN")
-    ] = None,
-    model: Annotated[
-        list[str] | None, option("name=path: a model under another name; may be repeated.", "--model")
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; beyond this machine only with a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 for any that is free.")] = 8000,
-    token: Annotated[
-        str | None,
-        option(
-            "What clients have to send as 'Authorization: Bearer …'. Better set as PLAINNET_TOKEN: others see a command's options.",
-            envvar="PLAINNET_TOKEN",
-            show_envvar=False,
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        option("A further name by which clients call this server, such as a proxy's; may be repeated."),
-    ] = None,
-    max_body: Annotated[float, typer.Option(help="Largest body of a request, in MiB.")] = 16,
-    max_rows: Annotated[int, typer.Option(help="Most rows of a request.")] = 100_000,
-    max_seconds: Annotated[float, typer.Option(help="Longest time for an answer, and for a body to arrive.")] = 30,
+    runs: list[Path] | None = argument("Run folders, or model files; /predict asks the first.", metavar="RUN"),
+    model: list[str] | None = option("name=path: a model under another name; may be repeated.", "--model"),
+    host: str = typer.Option("127.0.0.1", help="Address to listen at; beyond this machine only with a token."),
+    port: int = typer.Option(8000, help="Port to listen at; 0 for any that is free."),
+    token: str | None = option(
+        "What clients have to send as 'Authorization: Bearer …'. Better set as PLAINNET_TOKEN: others see a command's options.",
+        envvar="PLAINNET_TOKEN",
+        show_envvar=False,
+    ),
+    allow_host: list[str] | None = option(
+        "A further name by which clients call this server, such as a proxy's; may be repeated."
+    ),
+    max_body: float = typer.Option(16, help="Largest body of a request, in MiB."),
+    max_rows: int = typer.Option(100_000, help="Most rows of a request."),
+    max_seconds: float = typer.Option(30, help="Longest time for an answer, and for a body to arrive."),
 ) -> None:
     """Serve models over HTTP: JSON, CSV or Arrow rows in, predictions out. A page at /docs shows how.
 

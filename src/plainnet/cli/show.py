@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from plainnet.cli.options import RunOrModel
@@ -12,9 +10,7 @@ from plainnet.cli.output import print_json, print_scores, print_table
 __all__ = ["show"]
 
 
-def show(
-    run: RunOrModel, as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False
-) -> None:
+def show(run: RunOrModel, as_json: bool = typer.Option(False, "--json", help="Print everything as JSON.")) -> None:
     """Show a run: its columns and why they are what they are, its network, its training, its scores.
 
     [bold]Example[/bold]

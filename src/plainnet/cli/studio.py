@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,11 +10,9 @@ __all__ = ["studio"]
 
 
 def studio(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 0,
-    work: Annotated[
-        Path, typer.Option("--work", "-w", help="Folder of the tables and runs; made if it is not there.")
-    ] = Path(),
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address.")] = False,
+    port: int = typer.Option(0, help="Port on 127.0.0.1; 0: any that is free."),
+    work: Path = typer.Option(Path(), "--work", "-w", help="Folder of the tables and runs; made if it is not there."),
+    no_browser: bool = typer.Option(False, "--no-browser", help="Only show the address."),
 ) -> None:
     """Open a page in the browser: choose a table, watch networks learn from it, judge, try and keep them.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from plainnet.cli.options import RunFolder, argument, option
@@ -13,14 +11,11 @@ __all__ = ["track"]
 
 def track(
     run: RunFolder,
-    tracker: Annotated[str, argument("tensorboard or mlflow.")],
-    to: Annotated[
-        str | None,
-        option(
-            "TensorBoard's log folder, or MLflow's tracking URI, such as sqlite:///mlflow.db or http://127.0.0.1:5000.  "
-            "[default: the folder tensorboard, or what MLflow is set to]"
-        ),
-    ] = None,
+    tracker: str = argument("tensorboard or mlflow.", default=...),
+    to: str | None = option(
+        "TensorBoard's log folder, or MLflow's tracking URI, such as sqlite:///mlflow.db or http://127.0.0.1:5000.  "
+        "[default: the folder tensorboard, or what MLflow is set to]"
+    ),
 ) -> None:
     """Write a run's settings, losses and scores to an experiment tracker. `plainnet train --track` does so after a training.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -52,80 +52,55 @@ WITH_RESUME = ("table", "resume", "cluster", "workers", "checkpoint_every", "tra
 
 def train(
     context: typer.Context,
-    table: Annotated[
-        str | None,
-        argument(
-            "CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
-            "without one, the bundled Adult table."
-        ),
-    ] = None,
-    target: Annotated[str | None, option("Column to predict.", "--target", "-t")] = None,
+    table: str | None = argument(
+        "CSV, TSV, Parquet, Arrow, JSON lines, Excel, a folder or 'pattern*' of files, sqlite:///FILE or postgresql://…; "
+        "without one, the bundled Adult table."
+    ),
+    target: str | None = option("Column to predict.", "--target", "-t"),
     out: options.RunOut = None,
     overwrite: options.Overwrite = False,
     query: options.Query = None,
     task: options.Task = None,
-    test: Annotated[
-        float | None, option("Share of the rows held out for the test scores.  [default: 0.2; 0 with --folds]")
-    ] = None,
-    folds: Annotated[
-        int | None,
-        option(
-            "Cross-validation: test on each of so many folds, trained on the others; the model kept learns from all rows."
-        ),
-    ] = None,
+    test: float | None = option("Share of the rows held out for the test scores.  [default: 0.2; 0 with --folds]"),
+    folds: int | None = option(
+        "Cross-validation: test on each of so many folds, trained on the others; the model kept learns from all rows."
+    ),
     group: options.Group = None,
     time: options.SplitTime = None,
     number: options.Number = None,
     category: options.Category = None,
     date: options.Date = None,
     ignore: options.Ignore = None,
-    increasing: Annotated[
-        list[str] | None,
-        option(
-            "Number with which the prediction never falls, all else the same; of two classes the later one's probability. Repeatable."
-        ),
-    ] = None,
-    decreasing: Annotated[list[str] | None, option("Number with which it never rises. Repeatable.")] = None,
-    effort: Annotated[str, typer.Option(help="quick, default or best: how many networks, and how long.")] = "default",
-    members: Annotated[
-        int | None, option("Networks that vote; 1: a single plain network.  [default: by effort and rows]")
-    ] = None,
-    time_limit: Annotated[float | None, option("Seconds of training at most.")] = None,
-    hidden: Annotated[
-        str | None, option("Widths of the hidden layers, such as 64,64.  [default: each network's own]")
-    ] = None,
+    increasing: list[str] | None = option(
+        "Number with which the prediction never falls, all else the same; of two classes the later one's probability. Repeatable."
+    ),
+    decreasing: list[str] | None = option("Number with which it never rises. Repeatable."),
+    effort: str = typer.Option("default", help="quick, default or best: how many networks, and how long."),
+    members: int | None = option("Networks that vote; 1: a single plain network.  [default: by effort and rows]"),
+    time_limit: float | None = option("Seconds of training at most."),
+    hidden: str | None = option("Widths of the hidden layers, such as 64,64.  [default: each network's own]"),
     epochs: options.Epochs = None,
-    batch_size: Annotated[int | None, option("Rows in a step.  [default: by the number of rows]")] = None,
-    learning_rate: Annotated[
-        float | None, option("Highest learning rate of the schedule.  [default: by the kind of target]")
-    ] = None,
-    patience: Annotated[
-        int | None, option("Stop after so many epochs without a new best.  [default: a third of all]")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    seed: Annotated[
-        int, typer.Option(help="Of the splits, the weights and the shuffle: the same seed, the same model.")
-    ] = 0,
-    checkpoint_every: Annotated[
-        str | None,
-        option("Write down the networks' state as often, such as 30s or 5m, in OUT.checkpoint; not that of folds."),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        option("Go on with the training of this run from its last checkpoint, which knows the table and all settings."),
-    ] = None,
-    stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream",
-            help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
-        ),
-    ] = False,
+    batch_size: int | None = option("Rows in a step.  [default: by the number of rows]"),
+    learning_rate: float | None = option("Highest learning rate of the schedule.  [default: by the kind of target]"),
+    patience: int | None = option("Stop after so many epochs without a new best.  [default: a third of all]"),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
+    seed: int = typer.Option(0, help="Of the splits, the weights and the shuffle: the same seed, the same model."),
+    checkpoint_every: str | None = option(
+        "Write down the networks' state as often, such as 30s or 5m, in OUT.checkpoint; not that of folds."
+    ),
+    resume: Path | None = option(
+        "Go on with the training of this run from its last checkpoint, which knows the table and all settings."
+    ),
+    stream: bool = typer.Option(
+        False,
+        "--stream",
+        help="Read the table piece by piece, in little memory: Parquet. Tables of more than 2 GiB always are.",
+    ),
     cluster: options.Cluster = None,
     workers: options.Workers = None,
-    tracker: Annotated[str | None, option("tensorboard or mlflow: write the run there too.", "--track")] = None,
-    track_to: Annotated[str | None, option("TensorBoard's log folder, or MLflow's tracking URI.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
+    tracker: str | None = option("tensorboard or mlflow: write the run there too.", "--track"),
+    track_to: str | None = option("TensorBoard's log folder, or MLflow's tracking URI."),
+    as_json: bool = typer.Option(False, "--json", help="Print run.json instead of the tables."),
 ) -> None:
     """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -26,34 +26,28 @@ plainnet tune churn.parquet --target Churn --cluster 10.0.0.7:6379      trials o
 
 
 def tune(
-    table: Annotated[str, argument("Any table that `plainnet train` takes.")],
-    target: Annotated[str, option("Column to predict.", "--target", "-t")],
-    trials: Annotated[
-        int, typer.Option(help="Settings to try, 1 to 10 000; those that --study has already count.")
-    ] = 50,
-    time: Annotated[
-        str | None, option("For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top.")
-    ] = None,
-    study: Annotated[Path | None, option("SQLite file that keeps the trials, to go on from.")] = None,
+    table: str = argument("Any table that `plainnet train` takes.", default=...),
+    target: str = option("Column to predict.", "--target", "-t", default=...),
+    trials: int = typer.Option(50, help="Settings to try, 1 to 10 000; those that --study has already count."),
+    time: str | None = option("For the trials at most, such as 90s, 10m or 2h; the two full trainings come on top."),
+    study: Path | None = option("SQLite file that keeps the trials, to go on from."),
     out: options.RunOut = None,
     overwrite: options.Overwrite = False,
     query: options.Query = None,
     task: options.Task = None,
-    test: Annotated[
-        float, typer.Option(help="Share of the rows held out for the test scores; no trial sees them.")
-    ] = 0.2,
+    test: float = typer.Option(0.2, help="Share of the rows held out for the test scores; no trial sees them."),
     group: options.Group = None,
     split_time: options.SplitTime = None,
     number: options.Number = None,
     category: options.Category = None,
     date: options.Date = None,
     ignore: options.Ignore = None,
-    effort: Annotated[str, typer.Option(help="quick, default or best: of the two full trainings.")] = "default",
+    effort: str = typer.Option("default", help="quick, default or best: of the two full trainings."),
     epochs: options.Epochs = None,
-    seed: Annotated[int, typer.Option(help="Of the splits, the trials, the weights and the shuffle.")] = 0,
+    seed: int = typer.Option(0, help="Of the splits, the trials, the weights and the shuffle."),
     cluster: options.Cluster = None,
     workers: options.Workers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the tables.")] = False,
+    as_json: bool = typer.Option(False, "--json", help="Print run.json instead of the tables."),
 ) -> None:
     """Search for better settings, and write a run folder of the best, with the untuned default's scores beside its own.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,11 +12,9 @@ __all__ = ["tutorial"]
 
 
 def tutorial(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the loss curve to write.")] = Path(
-        "tutorial_loss.png"
-    ),
-    epochs: Annotated[int, typer.Option(help="Passes over the 100 rows.", min=1)] = 5000,
-    seed: Annotated[int, typer.Option(help="Of the data and the first weights.")] = 0,
+    out: Path = typer.Option(Path("tutorial_loss.png"), "--out", "-o", help="Picture of the loss curve to write."),
+    epochs: int = typer.Option(5000, help="Passes over the 100 rows.", min=1),
+    seed: int = typer.Option(0, help="Of the data and the first weights."),
 ) -> None:
     """Walk through a first neural network: data, network, loss and optimizer, training, the loss curve.
 

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from plainnet.evaluation.bootstrap import Measure, mean_over_rows, sums_by
 
-__all__ = ["BINS", "calibration_error", "choose_threshold", "class_measures", "label_measures"]
+__all__ = ["BINS", "calibration_error", "choose_threshold", "claims", "class_measures", "label_measures"]
 
 Array = npt.NDArray[Any]
 Codes = npt.NDArray[np.int64]
@@ -81,8 +81,8 @@ def class_measures(codes: Codes, n_classes: int, threshold: float | Array | None
         Measure("log-loss", lambda p: float(metrics.log_loss(codes, p, labels=labels)), mean_over_rows(log_losses), False),
         Measure("Brier score", brier, mean_over_rows(squares), False),
         Measure(
-            "calibration error", lambda p: calibration_error(*_claims(p, codes)),
-            lambda p, counts: _calibration_errors(*_claims(p, codes), counts), False,
+            "calibration error", lambda p: calibration_error(*claims(p, codes)),
+            lambda p, counts: _calibration_errors(*claims(p, codes), counts), False,
         ),
     ]  # fmt: skip
 
@@ -136,9 +136,7 @@ def label_measures(y: npt.NDArray[np.int64]) -> list[Measure]:
         return np.asarray(np.mean([_on_curves(p[:, k], y[:, k], counts, _area_under) for k in both], axis=0))
 
     def log_loss(p: Array) -> float:
-        each = [
-            metrics.log_loss(own, said.astype(np.float64), labels=[0, 1]) for own, said in zip(y.T, p.T, strict=True)
-        ]
+        each = [metrics.log_loss(own, said, labels=[0, 1]) for own, said in zip(y.T, p.T, strict=True)]
         return float(np.mean(each))
 
     def log_losses(p: Array) -> Array:
@@ -175,7 +173,7 @@ def choose_threshold(p: Array, codes: Codes) -> float | None:
     return round(float(below + thresholds[best]) / 2, 9)
 
 
-def _claims(p: Array, codes: Codes) -> tuple[Array, Array]:
+def claims(p: Array, codes: Codes) -> tuple[Array, Array]:
     """Return what is claimed with which probability, and whether it is so: the second of two classes; of more, the likeliest."""
     if p.shape[1] == 2:
         return p[:, 1], codes == 1

@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.inputs import read_series, warn_of_unseen
-from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.evaluation import check_targets
+from plainnet.evaluation.evaluation import Array, Estimator, check_targets
 from plainnet.packs.voting import predict_members
 from plainnet.tables.encode import coded, encode, match_columns, width_of
 from plainnet.tables.read import read_table
@@ -26,13 +25,10 @@ from plainnet.tables.tables import take_target
 from plainnet.tables.wording import listed
 
 __all__ = [
-    "Estimator", "Features", "Judge", "batch_rows", "encoded", "feature_blocks", "index_of", "judge", "output_names",
-    "outputs", "seen_table", "table_and_y", "vote",
+    "Features", "Judge", "batch_rows", "encoded", "feature_blocks", "judge", "output_of", "outputs", "seen_table", "table_and_y", "vote",
 ]  # fmt: skip
 
-Array = npt.NDArray[Any]
 Features = npt.NDArray[np.float32]
-Estimator = NetClassifier | NetRegressor
 
 #: Rows whose predictions are made in one call, and their features: bounds memory.
 BATCH_ROWS, BATCH_CELLS = 50_000, 20_000_000
@@ -101,34 +97,35 @@ def vote(estimator: Estimator, x: Features) -> Array:
     return predict_members(estimator.members_, x, estimator.target_)
 
 
-def outputs(estimator: Estimator, joint: Array) -> npt.NDArray[np.float64]:
-    """Return predictions as the user knows them, (N, outputs): probabilities, or numbers in the target's unit."""
+def outputs(estimator: Estimator, x: Features) -> npt.NDArray[np.float64]:
+    """Predict encoded rows as the user knows predictions, (N, outputs): probabilities, or numbers in the target's unit."""
+    joint = vote(estimator, x)
     if isinstance(estimator, NetClassifier):
         return joint
     return np.asarray(estimator.target_.decode(joint), dtype=np.float64).reshape(len(joint), -1)
 
 
-def output_names(estimator: Estimator) -> list[Any]:
-    """Name what is predicted: the classes, quantiles, or numbers."""
-    if isinstance(estimator, NetClassifier):
-        return list(estimator.classes_.tolist())
-    if shares := getattr(estimator.target_, "quantiles", ()):
-        return [f"quantile {share:g}" for share in shares]
-    n_outputs = estimator.target_.n_outputs
-    return ["prediction"] if n_outputs == 1 else [f"prediction {k}" for k in range(n_outputs)]
+def output_of(estimator: Estimator, wanted: Any, sizes: Array) -> tuple[int, Any]:
+    """Return the number and the name of what is explained, of all that is predicted: the classes, quantiles, or numbers.
 
-
-def index_of(names: list[Any], wanted: Any, sizes: Array) -> int:
-    """Return the number of the wanted output; None: that of the largest size.
+    Args:
+        estimator: fitted.
+        wanted: its name; None: that of the largest size.
+        sizes: of each output.
 
     Raises:
         SettingError: there is no such output.
     """
-    if wanted is None:
-        return int(np.argmax(sizes))
-    if wanted not in names:
+    if isinstance(estimator, NetClassifier):
+        names = list(estimator.classes_.tolist())
+    elif shares := getattr(estimator.target_, "quantiles", ()):
+        names = [f"quantile {share:g}" for share in shares]
+    else:
+        names = [f"prediction {k}" for k in range(len(sizes))] if len(sizes) > 1 else ["prediction"]
+    if wanted is not None and wanted not in names:
         raise SettingError(f"there is no output {wanted!r} to explain. There are: {listed(names, most=20)}.")
-    return names.index(wanted)
+    index = int(np.argmax(sizes)) if wanted is None else names.index(wanted)
+    return index, names[index]
 
 
 @dataclass(frozen=True)
@@ -154,25 +151,25 @@ def judge(estimator: Estimator, y: Array) -> Judge:
     Raises:
         TableError: the target holds what the network does not predict.
     """
-    target = estimator.target_
-    if isinstance(estimator, NetClassifier):
-        wanted = target.encode(y)
-        return Judge("log-loss", 1.0, False, lambda joint, count: target.row_losses(joint, _copies(wanted, count)))
     check_targets(estimator, y)
-    numbers = target.encode(y.astype(np.float64))
-    # Encoded numbers are standardised, or divided by their mean: one unit of theirs is so much of the target's.
-    ends = [np.asarray(target.decode(np.full((1, target.n_outputs), value))).ravel()[0] for value in (0.0, 1.0)]
-    unit = float(ends[1] - ends[0])
-    if getattr(target, "quantiles", ()):
-        return Judge(
-            "pinball loss", unit, False, lambda joint, count: target.row_losses(joint, _copies(numbers, count))
-        )
-    name = "RMSE" if target.n_outputs == 1 else "RMSE of the standardised targets"
+    target, unit = estimator.target_, 1.0
+    if isinstance(estimator, NetClassifier):
+        wanted, metric = target.encode(y), "log-loss"
+    else:
+        wanted = target.encode(y.astype(np.float64))
+        # Encoded numbers are standardised, or divided by their mean: one unit of theirs is so much of the target's.
+        ends = [np.asarray(target.decode(np.full((1, target.n_outputs), value))).ravel()[0] for value in (0.0, 1.0)]
+        unit = float(ends[1] - ends[0])
+        metric = "pinball loss" if getattr(target, "quantiles", ()) else "RMSE"
+    if metric != "RMSE":
+        return Judge(metric, unit, False, lambda joint, count: target.row_losses(joint, _copies(wanted, count)))
 
     def squares(joint: Array, count: int) -> Array:
-        return np.asarray(((joint - _copies(numbers, count)) ** 2).mean(axis=1))
+        return np.asarray(((joint - _copies(wanted, count)) ** 2).mean(axis=1))
 
-    return Judge(name, unit if target.n_outputs == 1 else 1.0, True, squares)
+    if target.n_outputs > 1:
+        return Judge("RMSE of the standardised targets", 1.0, True, squares)
+    return Judge(metric, unit, True, squares)
 
 
 def _copies(rows: Array, count: int) -> Array:

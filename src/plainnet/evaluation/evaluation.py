@@ -7,6 +7,7 @@ better has learnt nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Literal
@@ -25,10 +26,12 @@ from plainnet.tables.target import CountTarget, LabelsTarget
 from plainnet.tables.wording import listed
 
 __all__ = [
-    "Score", "baseline_of", "check_targets", "evaluate", "predictions_of", "reach_of", "score", "threshold_of", "what_is_left_out",
+    "Array", "Estimator", "Score", "baseline_of", "check_targets", "evaluate", "predictions_of", "reach_of", "score", "threshold_of",
+    "to_json", "what_is_left_out",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
+Estimator = NetClassifier | NetRegressor
 
 #: Targets below it are scored in a unit of their own.
 TINY = 1e-100
@@ -65,7 +68,12 @@ class Score:
         return {name: value for name, value in vars(self).items() if name != "replicates"}
 
 
-def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
+def to_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
+    """Return scores as plain values."""
+    return [each.to_json() for each in scores]
+
+
+def baseline_of(estimator: Estimator, y: Array) -> Array:
     """Measure the baseline on the training rows.
 
     Args:
@@ -83,12 +91,12 @@ def baseline_of(estimator: NetClassifier | NetRegressor, y: Array) -> Array:
     return np.asarray(np.atleast_1d(y.mean(axis=0)))
 
 
-def predictions_of(estimator: NetClassifier | NetRegressor, table: pl.DataFrame) -> Array:
+def predictions_of(estimator: Estimator, table: pl.DataFrame) -> Array:
     """Predict what ``score`` wants: probabilities (N, C), or numbers (N,) or (N, K)."""
     return estimator.predict_proba(table) if isinstance(estimator, NetClassifier) else estimator.predict(table)
 
 
-def threshold_of(estimator: NetClassifier | NetRegressor, predictions: Array, y: Array) -> float | None:
+def threshold_of(estimator: Estimator, predictions: Array, y: Array) -> float | None:
     """Choose the probability of the second of two classes from which F1 says it.
 
     Args:
@@ -104,7 +112,7 @@ def threshold_of(estimator: NetClassifier | NetRegressor, predictions: Array, y:
     return choose_threshold(predictions[:, 1], _codes_of(estimator, y))
 
 
-def reach_of(estimator: NetClassifier | NetRegressor, n_rows: int) -> Array | None:
+def reach_of(estimator: Estimator, n_rows: int) -> Array | None:
     """Return half the width of the 90 % interval of each of N rows, (N,), as in ``predict_interval``; None: there is none."""
     residuals = getattr(estimator, "residuals_", None)
     if residuals is None:
@@ -113,12 +121,7 @@ def reach_of(estimator: NetClassifier | NetRegressor, n_rows: int) -> Array | No
 
 
 def evaluate(
-    estimator: NetClassifier | NetRegressor,
-    table: pl.DataFrame,
-    y: Array,
-    baseline: Array,
-    *,
-    threshold: float | None = None,
+    estimator: Estimator, table: pl.DataFrame, y: Array, baseline: Array, *, threshold: float | None = None
 ) -> list[Score]:
     """Score an estimator on a table of N rows; the other arguments, the scores and the errors are those of ``score``."""
     check_targets(estimator, y)  # refuses unknown classes before the time of predicting is spent
@@ -126,7 +129,7 @@ def evaluate(
 
 
 def score(
-    estimator: NetClassifier | NetRegressor,
+    estimator: Estimator,
     predictions: Array,
     y: Array,
     baseline: Array,
@@ -211,7 +214,7 @@ def _scored(
     )  # fmt: skip
 
 
-def what_is_left_out(estimator: NetClassifier | NetRegressor, y: Array) -> list[str]:
+def what_is_left_out(estimator: Estimator, y: Array) -> list[str]:
     """Say which scores these targets, (N,), leave out, and why: a sentence each, without a full stop."""
     said = []
     values = np.unique(y)
@@ -234,7 +237,7 @@ def _codes_of(estimator: NetClassifier, y: Array) -> npt.NDArray[np.int64]:
     return estimator.target_.encode(y).astype(np.int64)
 
 
-def check_targets(estimator: NetClassifier | NetRegressor, y: Array) -> None:
+def check_targets(estimator: Estimator, y: Array) -> None:
     """Check that the targets are of the kind that is predicted.
 
     Raises:

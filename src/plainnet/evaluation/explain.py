@@ -6,7 +6,6 @@ features of a column then change together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,20 +17,18 @@ from plainnet.errors import SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.evaluation.bootstrap import draw_rows
 from plainnet.evaluation.encoded import (
-    Estimator,
-    Features,
     Judge,
     batch_rows,
     encoded,
     feature_blocks,
-    index_of,
     judge,
-    output_names,
+    output_of,
     outputs,
     seen_table,
     table_and_y,
     vote,
 )
+from plainnet.evaluation.evaluation import Array, Estimator
 from plainnet.settings import check_number
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.kinds import numbers_of
@@ -39,8 +36,6 @@ from plainnet.tables.schema import Column
 from plainnet.tables.wording import did_you_mean, listed
 
 __all__ = ["ColumnImportance", "Dependence", "Importance", "partial_dependence", "permutation_importance"]
-
-Array = npt.NDArray[Any]
 
 #: Rows that an importance is measured on where the caller does not say: of a single network, and of a pack, which takes as many
 #: times as long as it has members.
@@ -157,28 +152,22 @@ def permutation_importance(
     judged = judge(estimator, y[rows])
     before = judged.losses(vote(estimator, x), 1)
     orders = np.stack([rng.permutation(len(x)) for _ in range(n_repeats)])
-    copies = np.tile(x, (min(n_repeats, max(1, batch_rows(x.shape[1]) // len(x))), 1))
+    # Shuffles whose predictions are made in one call.
+    at_once = min(n_repeats, max(1, batch_rows(x.shape[1]) // len(x)))
+    copies = np.tile(x, (at_once, 1))
     found = []
     for name, block in feature_blocks(estimator.schema_).items():
-        after = np.zeros(len(x))
-        for joint, count in _shuffled(estimator, copies, block, orders):
-            after += judged.losses(joint, count).reshape(count, -1).sum(axis=0)
+        after, kept = np.zeros(len(x)), copies[:, block]
+        for first in range(0, n_repeats, at_once):
+            part = orders[first : first + at_once]
+            copies[: part.size, block] = kept[part.ravel()]
+            losses = judged.losses(vote(estimator, copies[: part.size]), len(part))
+            after += losses.reshape(len(part), -1).sum(axis=0)
+        copies[:, block] = kept
         found.append(_importance_of(name, before, after / n_repeats, judged))
     found.sort(key=lambda each: -each.value)
     loss = judged.unit * float(np.sqrt(before.mean()) if judged.is_root else before.mean())
     return Importance(judged.metric, loss, len(x), table.height, n_repeats, tuple(found))
-
-
-def _shuffled(estimator: Estimator, copies: Features, block: Array, orders: Array) -> Iterator[tuple[Array, int]]:
-    """Yield predictions of the rows with a column shuffled, of as many orders at once as there are copies, and of how many."""
-    n_rows = orders.shape[1]
-    at_once = len(copies) // n_rows
-    kept = copies[:, block]
-    for first in range(0, len(orders), at_once):
-        part = orders[first : first + at_once]
-        copies[: part.size, block] = kept[part.ravel()]
-        yield vote(estimator, copies[: part.size]), len(part)
-    copies[:, block] = kept
 
 
 def _importance_of(name: str, before: Array, after: Array, judged: Judge) -> ColumnImportance:
@@ -244,14 +233,13 @@ def partial_dependence(
     predicted = []
     for value in values:
         x[:, blocks[column]] = value
-        predicted.append(outputs(estimator, vote(estimator, x)))
+        predicted.append(outputs(estimator, x))
     every = np.stack(predicted, axis=1)  # (N, G, outputs)
-    names = output_names(estimator)
-    is_binary = isinstance(estimator, NetClassifier) and len(names) == 2
-    index = index_of(names, output, np.arange(2) if is_binary else every.mean(axis=(0, 1)))
+    is_binary = isinstance(estimator, NetClassifier) and every.shape[2] == 2
+    index, name = output_of(estimator, output, np.arange(2) if is_binary else every.mean(axis=(0, 1)))
     individual = every[:, :, index]
     grid = table[column][cells].to_list()
-    return Dependence(column, kind.kind, names[index], grid, individual.mean(axis=0), individual)
+    return Dependence(column, kind.kind, name, grid, individual.mean(axis=0), individual)
 
 
 def _grid(column: Column, series: pl.Series, resolution: int) -> npt.NDArray[np.int64]:

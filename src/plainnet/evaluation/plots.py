@@ -12,18 +12,17 @@ Without ``ax`` a display draws on a new figure of pyplot, as scikit-learn's do; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from plainnet.errors import RunError, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.estimators import NetEstimator
-from plainnet.evaluation.encoded import Estimator, output_names
+from plainnet.evaluation.evaluation import Array, Estimator
 from plainnet.evaluation.explain import Z95, Dependence, Importance, partial_dependence, permutation_importance
 from plainnet.evaluation.shapley import RowExplanation, explain_row
 from plainnet.files import replacing
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS", "ContributionsDisplay", "DependenceDisplay", "ImportanceDisplay", "LossDisplay", "ReliabilityDisplay", "as_label",
-    "save_figure",
+    "save_drawn", "save_figure",
 ]  # fmt: skip
-
-Array = npt.NDArray[Any]
 
 #: Okabe and Ito's, the strongest contrasts first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
@@ -70,6 +67,15 @@ def save_figure(figure: Figure, path: Path) -> None:
             figure.savefig(temporary, dpi=120)
         except ValueError as error:
             raise RunError(f"a picture is saved as .png, .svg or .pdf, not as {path.name!r}.") from error
+
+
+def save_drawn(draw: Callable[[Axes], object], path: Path) -> None:
+    """Draw on a figure of its own, and save it as ``save_figure`` does."""
+    from matplotlib.figure import Figure  # not pyplot: no window, no global list of figures
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    draw(figure.subplots())
+    save_figure(figure, path)
 
 
 class _Display:
@@ -250,22 +256,9 @@ class ImportanceDisplay(_Display):
         self.importance = importance
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Estimator,
-        X: Any,
-        y: Any,
-        *,
-        n_repeats: int = 10,
-        max_samples: int | None = None,
-        random_state: int = 0,
-        ax: Axes | None = None,
-    ) -> Self:
+    def from_estimator(cls, estimator: Estimator, X: Any, y: Any, *, ax: Axes | None = None, **options: Any) -> Self:
         """Measure and draw; the arguments are those of ``permutation_importance``."""
-        found = permutation_importance(
-            estimator, X, y, n_repeats=n_repeats, max_samples=max_samples, random_state=random_state
-        )
-        return cls(found).plot(ax=ax)
+        return cls(permutation_importance(estimator, X, y, **options)).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the 20 largest on ``ax``, or on a new figure."""
@@ -291,26 +284,14 @@ class DependenceDisplay(_Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Estimator,
-        X: Any,
-        column: str,
-        *,
-        output: Any = None,
-        grid_resolution: int = 20,
-        random_state: int = 0,
-        ax: Axes | None = None,
+        cls, estimator: Estimator, X: Any, column: str, *, ax: Axes | None = None, **options: Any
     ) -> Self:
         """Measure and draw; the arguments are those of ``partial_dependence``."""
-        found = partial_dependence(
-            estimator, X, column, output=output, grid_resolution=grid_resolution, random_state=random_state
-        )
-        display = cls(found)
+        display = cls(partial_dependence(estimator, X, column, **options))
         display.is_probability = isinstance(estimator, NetClassifier)
-        display.is_only = len(output_names(estimator)) == 1
         return display.plot(ax=ax)
 
-    is_probability, is_only = False, False
+    is_probability = False
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw on ``ax``, or on a new figure."""
@@ -343,21 +324,10 @@ class ContributionsDisplay(_Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Estimator,
-        row: Any,
-        background: Any,
-        *,
-        output: Any = None,
-        n_permutations: int = 200,
-        random_state: int = 0,
-        ax: Axes | None = None,
+        cls, estimator: Estimator, row: Any, background: Any, *, ax: Axes | None = None, **options: Any
     ) -> Self:
         """Measure and draw; the arguments are those of ``explain_row``."""
-        found = explain_row(
-            estimator, row, background, output=output, n_permutations=n_permutations, random_state=random_state
-        )
-        return cls(found).plot(ax=ax)
+        return cls(explain_row(estimator, row, background, **options)).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the 20 largest on ``ax``, or on a new figure."""

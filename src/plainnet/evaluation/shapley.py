@@ -11,18 +11,8 @@ import numpy.typing as npt
 from plainnet.errors import TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.evaluation.bootstrap import draw_rows
-from plainnet.evaluation.encoded import (
-    Estimator,
-    Features,
-    batch_rows,
-    encoded,
-    feature_blocks,
-    index_of,
-    output_names,
-    outputs,
-    seen_table,
-    vote,
-)
+from plainnet.evaluation.encoded import Features, batch_rows, encoded, feature_blocks, output_of, outputs, seen_table
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.settings import check_number
 
 __all__ = ["Contribution", "RowExplanation", "explain_row"]
@@ -116,9 +106,9 @@ def explain_row(
         raise TableError(f"one row is explained at a time, and this table has {table.height}: pass table[i : i + 1].")
     own = encoded(estimator, table)
     drawn = encoded(estimator, others[draw_rows(others.height, MOST_BACKGROUND, rng)])
-    said = outputs(estimator, vote(estimator, np.concatenate([own, drawn])))
-    names = output_names(estimator)
-    index = index_of(names, output, said[0] if isinstance(estimator, NetClassifier) else -np.arange(len(names)))
+    said = outputs(estimator, np.concatenate([own, drawn]))
+    sizes = said[0] if isinstance(estimator, NetClassifier) else -np.arange(said.shape[1])
+    index, name = output_of(estimator, output, sizes)
     blocks = feature_blocks(estimator.schema_)
     pairs = np.repeat(np.arange(len(drawn)), -(-n_permutations // (2 * len(drawn))))
     at_once = max(1, batch_rows(own.shape[1]) // (2 * (len(blocks) + 1)))
@@ -129,12 +119,12 @@ def explain_row(
     errors = np.std(changes, axis=0, ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else unknown
     cells = table.row(0, named=True)
     found = [
-        Contribution(name, cells[name], float(value), float(error))
-        for name, value, error in zip(blocks, values, errors, strict=True)
+        Contribution(column, cells[column], float(value), float(error))
+        for column, value, error in zip(blocks, values, errors, strict=True)
     ]
     found.sort(key=lambda each: -abs(each.value))
     return RowExplanation(
-        names[index], float(said[0, index]), float(said[1:, index].mean()), tuple(found), len(drawn), 2 * len(pairs)
+        name, float(said[0, index]), float(said[1:, index].mean()), tuple(found), len(drawn), 2 * len(pairs)
     )
 
 
@@ -152,6 +142,6 @@ def _changes(
     # (B, 2, columns + 1, features): at step k the first k columns are the row's
     is_own = ranks[:, :, None, column_of] < steps
     rows = np.where(is_own, own, others[:, None, None, :])
-    said = outputs(estimator, vote(estimator, rows.reshape(-1, len(own))))[:, index]
+    said = outputs(estimator, rows.reshape(-1, len(own)))[:, index]
     jumps = np.diff(said.reshape(len(others), 2, -1), axis=2)
     return np.asarray(np.take_along_axis(jumps, ranks, axis=2).mean(axis=1))

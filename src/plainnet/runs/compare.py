@@ -1,23 +1,67 @@
-"""Runs side by side: what was set differently, what they score, and whether these scores may be compared at all."""
+"""A run on another table; runs side by side: what was set differently, and whether their scores may be compared at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import RunError
 from plainnet.evaluation.bootstrap import interval_of
-from plainnet.evaluation.evaluation import Score, check_targets, predictions_of, score, what_is_left_out
+from plainnet.evaluation.evaluation import Score, check_targets, predictions_of, score, to_json, what_is_left_out
 from plainnet.runs.runs import Run
 from plainnet.tables.tables import take_target
 
-__all__ = ["Comparison", "Difference", "compare_on", "compare_runs", "differences_of"]
+__all__ = ["Comparison", "Difference", "Evaluation", "compare_on", "compare_runs", "differences_of", "evaluate_run"]
 
 #: Parts of the rows whose scores are compared, the best witness first.
 PARTS = ("test", "cross-validation", "out of fold", "validation")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run reaches on a table.
+
+    Attributes:
+        scores: on all rows with a target.
+        groups: on the rows of each group, in the order in which they came.
+        notes: what was left out, and why: sentences.
+    """
+
+    scores: list[Score]
+    groups: dict[str, list[Score]]
+    notes: list[str]
+
+
+def evaluate_run(
+    run: Run, table: pl.DataFrame, groups: Mapping[str, npt.NDArray[np.int64]] | None = None
+) -> Evaluation:
+    """Score a run on a table that holds its target, at the run's own threshold and beside its own baseline.
+
+    Args:
+        run: that was read.
+        table: any rows; those without a target are left out.
+        groups: numbers of rows, counted among those that have a target, by a name.
+
+    Raises:
+        TableError: the table lacks columns, no row has a target, or one is a class that the training rows did not have.
+    """
+    rows, y, n_without = take_target(table, run.target)
+    estimator = run.estimator()
+    check_targets(estimator, y)  # before the time of predicting is spent
+    predictions = predictions_of(estimator, rows)
+
+    def scored(of: Any) -> list[Score]:
+        return score(estimator, predictions[of], y[of], run.baseline, threshold=run.threshold)
+
+    notes = what_is_left_out(estimator, y)
+    if n_without:
+        notes.insert(0, f"{n_without:,} rows without a value in {run.target!r} are left out")
+    return Evaluation(scored(slice(None)), {name: scored(own) for name, own in (groups or {}).items()}, notes)
 
 
 @dataclass(frozen=True)
@@ -42,10 +86,6 @@ class Difference:
     is_clear: bool
     is_better: bool | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the difference as plain values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -62,8 +102,8 @@ class Comparison:
     part: str | None
     scores: list[list[dict[str, Any]]]
     reasons: list[str]
-    notes: list[str]
-    differences: list[Difference]
+    notes: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
 
 
 def differences_of(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -93,12 +133,8 @@ def _settings_of(run: Run) -> dict[str, Any]:
         **{f"{part} rows": facts["split"].get(part) for part in ("train", "validation", "test")},
         "folds": len(folds["each"]) if isinstance(folds.get("each"), list) else None,
         "seed": facts["seed"],
-        **{
-            name: value
-            for name, value in (facts.get("settings") or {}).items()
-            if name not in ("random_state", "verbose")
-        },
-        "plainnet": (facts.get("versions") or {}).get("plainnet"),
+        **{name: value for name, value in facts["settings"].items() if name not in ("random_state", "verbose")},
+        "plainnet": facts["versions"].get("plainnet"),
     }
 
 
@@ -115,7 +151,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     part = next((part for part in PARTS if all(part in run.facts["scores"] for run in runs)), None)
     if part is None:
         parts = "; ".join(f"{run.path} has {', '.join(run.facts['scores'])}" for run in runs)
-        return Comparison(None, [], [f"there is no part of the rows that all have honest scores of: {parts}"], [], [])
+        return Comparison(None, [], [f"there is no part of the rows that all have honest scores of: {parts}"])
     reasons = []
     if "target" in changed or "task" in changed:
         targets = ", ".join(f"{run.target!r} ({run.facts['task']})" for run in runs)
@@ -133,7 +169,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     if not reasons and len({of_run[0]["rows"] for of_run in scores}) > 1:
         reasons.append(f"their {part} scores are of {', '.join(str(of_run[0]['rows']) for of_run in scores)} rows")
     notes = [] if reasons else ["--table TABLE scores all of them on one table, and says which differences are clear"]
-    return Comparison(part, scores, reasons, notes, [])
+    return Comparison(part, scores, reasons, notes)
 
 
 def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: str = "") -> Comparison:
@@ -159,26 +195,19 @@ def compare_on(runs: Sequence[Run], table: pl.DataFrame, name: str, *, sha256: s
             f"runs that predict different things cannot be scored on one table: {targets}. Leave the table out, or "
             "compare those of one target."
         )
-    rows, y, n_without = take_target(table, runs[0].target)
-    notes = [f"{n_without:,} rows without a value in {runs[0].target!r} are left out"] if n_without else []
-    measured: list[list[Score]] = []
-    for run in runs:
-        estimator = run.estimator()
-        check_targets(estimator, y)
-        predictions = predictions_of(estimator, rows)
-        measured.append(score(estimator, predictions, y, run.baseline, threshold=run.threshold))
-        notes += [note for note in what_is_left_out(estimator, y) if note not in notes]
+    found, notes = [evaluate_run(run, table) for run in runs], list[str]()
+    for run, of_run in zip(runs, found, strict=True):
+        notes += [note for note in of_run.notes if note not in notes]
         if sha256 and run.facts["table"]["sha256"] == sha256:
             notes.append(f"{run.path} was trained on rows of this very table: its scores here are too good")
-    scores = [[each.to_json() for each in of_run] for of_run in measured]
-    first = {each.metric: each for each in measured[0]}
+    first = {each.metric: each for each in found[0].scores}
     differences = [
         _difference(number, first[each.metric], each)
-        for number, of_run in enumerate(measured[1:], start=1)
-        for each in of_run
+        for number, of_run in enumerate(found[1:], start=1)
+        for each in of_run.scores
         if each.metric in first
     ]
-    return Comparison(name, scores, [], notes, differences)
+    return Comparison(name, [to_json(of_run.scores) for of_run in found], [], notes, differences)
 
 
 def _difference(run: int, first: Score, other: Score) -> Difference:

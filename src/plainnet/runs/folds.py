@@ -16,8 +16,7 @@ from sklearn.model_selection import GroupKFold
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.estimators import BegunFit
-from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.evaluation import Score, baseline_of, predictions_of, reach_of, score
+from plainnet.evaluation.evaluation import Array, Estimator, Score, baseline_of, predictions_of, reach_of, score
 from plainnet.packs.jobs import Pack, PackJob, fold_of_rows
 from plainnet.packs.packs import train_pack, train_packs
 from plainnet.runs.parts import (
@@ -32,8 +31,6 @@ from plainnet.runs.parts import (
 from plainnet.training.progress import say
 
 __all__ = ["CrossValidation", "Fold", "cross_validate", "deal_folds"]
-
-Array = npt.NDArray[Any]
 
 #: Folds at most: each is a whole training.
 MOST_FOLDS = 100
@@ -134,7 +131,7 @@ def deal_folds(
 
 
 def cross_validate(
-    estimator: NetClassifier | NetRegressor,
+    estimator: Estimator,
     table: pl.DataFrame,
     y: Array,
     *,
@@ -174,8 +171,8 @@ def cross_validate(
         for some in _together(estimator, table, folds):
             if progress and len(some) < folds:
                 say(f"folds {some[0] + 1} to {some[-1] + 1} of {folds}")
-            begun = [_Begun.of(estimator, table, y, fold_of == number, group, seed) for number in some]
-            packs = _packs_of([each.fit.job for each in begun], progress=progress)
+            begun = [_begin(estimator, table, y, fold_of == number, group, seed) for number in some]
+            packs = _packs_of([fit.job for _, fit, _, _ in begun], progress=progress)
             for each, pack in zip(begun, packs, strict=True):
                 if pack is None or pack.stopped_by == "interrupt":
                     raise KeyboardInterrupt  # caught below: what is done is kept
@@ -185,7 +182,7 @@ def cross_validate(
     return CrossValidation(done, _pooled(estimator, y, done) if done else [], stopped_by)
 
 
-def _together(estimator: NetClassifier | NetRegressor, table: pl.DataFrame, folds: int) -> list[range]:
+def _together(estimator: Estimator, table: pl.DataFrame, folds: int) -> list[range]:
     """Return which folds are trained at once: as many as fit in ``MOST_BYTES``; with a time limit, which is each fold's own, one."""
     a_row = 4 * estimator.members_[0].recipe.shape.n_in * max(len(estimator.members_), 1)
     at_once = 1 if estimator.time_limit is not None else max(1, MOST_BYTES // (a_row * table.height))
@@ -199,79 +196,54 @@ def _packs_of(jobs: Sequence[PackJob], *, progress: bool) -> list[Pack | None]:
     return [train_pack(job, progress=progress) for job in jobs]
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A fold whose networks wait to be trained on the other rows: its estimator, all parts, and those that are scored."""
+#: A fold whose networks wait to be trained on the other rows: its estimator, the fit, all parts, and those that are scored.
+Begun = tuple[Estimator, BegunFit, dict[str, Rows], dict[str, Rows]]
 
-    estimator: NetClassifier | NetRegressor
-    fit: BegunFit
-    parts: dict[str, Rows]
-    scored: dict[str, Rows]
 
-    @classmethod
-    def of(
-        cls,
-        estimator: NetClassifier | NetRegressor,
-        table: pl.DataFrame,
-        y: Array,
-        is_held: npt.NDArray[np.bool_],
-        group: str | None,
-        seed: int,
-    ) -> _Begun:
-        """Split the rows that are not held out, and begin a fit on them."""
-        own = clone(estimator).set_params(verbose=False)
-        if group is not None:
-            own.set_params(kinds={group: "ignored", **(own.kinds or {})})
-        is_class = isinstance(own, NetClassifier)
-        train, test = np.flatnonzero(~is_held), np.flatnonzero(is_held)
-        inner = split_parts(
-            table[train],
-            y[train],
-            "classes" if is_class else "numbers",
-            test_share=0,
-            group=group,
-            time=None,
-            seed=seed,
+def _begin(
+    estimator: Estimator, table: pl.DataFrame, y: Array, is_held: npt.NDArray[np.bool_], group: str | None, seed: int
+) -> Begun:
+    """Split the rows that are not held out, and begin a fit on them."""
+    own = clone(estimator).set_params(verbose=False)
+    if group is not None:
+        own.set_params(kinds={group: "ignored", **(own.kinds or {})})
+    is_class, train = isinstance(own, NetClassifier), np.flatnonzero(~is_held)
+    task = "classes" if is_class else "numbers"
+    inner = split_parts(table[train], y[train], task, test_share=0, group=group, time=None, seed=seed)
+    parts = {name: train[rows] for name, rows in inner.items()} | {"held-out": np.flatnonzero(is_held)}
+    scored = of_known_classes(parts, y) if is_class else parts
+    if not len(scored["held-out"]):
+        raise TableError(
+            "every row of a fold is of a class that no other fold has: pass fewer folds, or another --group."
         )
-        parts = {name: train[rows] for name, rows in inner.items()} | {"held-out": test}
-        scored = of_known_classes(parts, y) if is_class else parts
-        if not len(scored["held-out"]):
-            raise TableError(
-                "every row of a fold is of a class that no other fold has: pass fewer folds, or another --group."
-            )
-        rows = scored["train"]
-        return cls(own, own.begin_fit(table[rows], y[rows], validation=validation_of(table, y, scored)), parts, scored)
+    rows = scored["train"]
+    return own, own.begin_fit(table[rows], y[rows], validation=validation_of(table, y, scored)), parts, scored
 
 
-def _scored(begun: _Begun, pack: Pack, estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: Array) -> Fold:
+def _scored(begun: Begun, pack: Pack, estimator: Estimator, table: pl.DataFrame, y: Array) -> Fold:
     """Score a fold's networks on its rows."""
-    own, rows = begun.estimator.end_fit(begun.fit, pack), begun.scored["held-out"]
-    threshold = own_threshold(own, table, y, begun.scored)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # levels that are in one fold alone are nothing to worry about
+    own, fit, parts, scored = begun
+    rows, held = scored["held-out"], parts["held-out"]
+    own.end_fit(fit, pack)
+    threshold = own_threshold(own, table, y, scored)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        # levels of one fold alone are nothing to worry about
         predictions = predictions_of(own, table[rows])
-    scores = score(own, predictions, y[rows], baseline_of(own, y[begun.parts["train"]]), threshold=threshold)
+    scores = score(own, predictions, y[rows], baseline_of(own, y[parts["train"]]), threshold=threshold)
     if isinstance(own, NetClassifier):  # a class that this training did not see has a probability of 0
         aligned = np.zeros((len(rows), len(estimator.classes_)), dtype=predictions.dtype)
         aligned[:, np.searchsorted(estimator.classes_, own.classes_)] = predictions
         predictions = aligned
-    held, n_train = begun.parts["held-out"], len(y) - len(begun.parts["held-out"])
-    return Fold(
-        rows, n_train, len(held) - len(rows), scores, pack.seconds, predictions, threshold, reach_of(own, len(rows))
-    )
+    n_train, reach = len(y) - len(held), reach_of(own, len(rows))
+    return Fold(rows, n_train, len(held) - len(rows), scores, pack.seconds, predictions, threshold, reach)
 
 
-def _pooled(estimator: NetClassifier | NetRegressor, y: Array, folds: Sequence[Fold]) -> list[Score]:
+def _pooled(estimator: Estimator, y: Array, folds: Sequence[Fold]) -> list[Score]:
     """Score the predictions of all folds together, each at its own threshold and with its own intervals."""
-    rows = np.concatenate([fold.rows for fold in folds])
     thresholds = [np.full(len(fold.rows), np.nan if fold.threshold is None else fold.threshold) for fold in folds]
-    reaches = [fold.reach for fold in folds if fold.reach is not None]
-    threshold = np.concatenate(thresholds)
+    threshold, reaches = np.concatenate(thresholds), [fold.reach for fold in folds if fold.reach is not None]
     return score(
-        estimator,
-        np.concatenate([fold.predictions for fold in folds]),
-        y[rows],
-        baseline_of(estimator, y),
-        threshold=None if np.isnan(threshold).any() else threshold,
+        estimator, np.concatenate([fold.predictions for fold in folds]), y[np.concatenate([fold.rows for fold in folds])],
+        baseline_of(estimator, y), threshold=None if np.isnan(threshold).any() else threshold,
         reach=np.concatenate(reaches) if len(reaches) == len(folds) else None,
-    )
+    )  # fmt: skip

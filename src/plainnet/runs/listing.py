@@ -14,13 +14,8 @@ __all__ = ["ORDERS", "main_score", "select_runs"]
 
 #: The longer ones first: '>' begins '>=' too.
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "!=": operator.ne,
-    "=": operator.eq,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+    ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
 ORDERS = ("created", "score", "rows", "seconds")
 
 
@@ -74,13 +69,12 @@ def select_runs(
         and all(_holds(run.facts, *condition) for condition in conditions)
     ]
     found = found if last is None else found[-last:]
-    if sort == "score":
-        return sorted(found, key=lambda run: _rank(main_score(run, metric)))
-    if sort == "rows":
-        return sorted(found, key=lambda run: int(run.facts["table"]["rows"]))
-    if sort == "seconds":
-        return sorted(found, key=lambda run: float(run.facts["training"]["seconds"]))
-    return found
+    keys: dict[str, Callable[[Run], Any]] = {
+        "score": lambda run: _rank(main_score(run, metric)),
+        "rows": lambda run: run.facts["table"]["rows"],
+        "seconds": lambda run: run.facts["training"]["seconds"],
+    }
+    return sorted(found, key=keys[sort]) if sort in keys else found
 
 
 def main_score(run: Run, metric: str | None = None) -> tuple[str, Mapping[str, Any]] | None:

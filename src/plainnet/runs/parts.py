@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,7 @@ import polars as pl
 
 from plainnet.engines.job import Epochs
 from plainnet.errors import DataWarning, TableError
-from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.evaluation import predictions_of, threshold_of
+from plainnet.evaluation.evaluation import Array, Estimator, predictions_of, threshold_of
 from plainnet.settings import TINY_ROWS, VALIDATION_SHARE
 from plainnet.tables.split import split_rows
 from plainnet.tables.wording import listed
@@ -23,35 +20,25 @@ from plainnet.tables.wording import listed
 if TYPE_CHECKING:
     from torch import nn
 
-    from plainnet.training.checkpoints import Checkpoints
-
 __all__ = [
-    "LEAST_ROWS", "Rows", "Watch", "fit_parts", "group_names", "known_rows", "of_known_classes", "own_threshold", "split_parts",
-    "validation_of",
+    "LEAST_ROWS", "Rows", "Watch", "group_names", "known_rows", "of_known_classes", "own_threshold", "split_parts", "validation_of",
 ]  # fmt: skip
 
 Rows = npt.NDArray[np.int64]
 #: Looks on: called with what is being fitted, the number of a member, its network, and its newest epochs.
-Watch = Callable[[NetClassifier | NetRegressor, int, "nn.Module", Epochs], object]
+Watch = Callable[[Estimator, int, "nn.Module", Epochs], object]
 
 #: Rows that a training needs.
 LEAST_ROWS = 2
 
 
-def group_names(table: pl.DataFrame, group: str | None) -> npt.NDArray[Any] | None:
+def group_names(table: pl.DataFrame, group: str | None) -> Array | None:
     """Return the group of each row, (N,), as text; rows without are a group of their own."""
     return None if group is None else table[group].cast(pl.String).fill_null("").to_numpy()
 
 
 def split_parts(
-    table: pl.DataFrame,
-    y: npt.NDArray[Any],
-    task: str,
-    *,
-    test_share: float,
-    group: str | None,
-    time: str | None,
-    seed: int,
+    table: pl.DataFrame, y: Array, task: str, *, test_share: float, group: str | None, time: str | None, seed: int
 ) -> dict[str, Rows]:
     """Return the rows of each part that has any."""
 
@@ -84,7 +71,7 @@ def split_parts(
     return {"train": rows, **dict(reversed(parts.items()))}
 
 
-def _instants(series: pl.Series) -> npt.NDArray[Any]:
+def _instants(series: pl.Series) -> Array:
     """Return what orders rows in time: numbers, or dates as numbers; rows without come first."""
     from plainnet.tables.dates import parse_dates
 
@@ -99,7 +86,7 @@ def _instants(series: pl.Series) -> npt.NDArray[Any]:
     return dates.dt.epoch("us").cast(pl.Float64).fill_null(-np.inf).to_numpy()
 
 
-def of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str, Rows]:
+def of_known_classes(parts: Mapping[str, Rows], y: Array) -> dict[str, Rows]:
     """Leave out held-out rows of classes that no training row has: they cannot be scored. Each part with such is named.
 
     Raises:
@@ -126,48 +113,24 @@ def of_known_classes(parts: Mapping[str, Rows], y: npt.NDArray[Any]) -> dict[str
     return scored
 
 
-def fit_parts(
-    estimator: NetClassifier | NetRegressor,
-    table: pl.DataFrame,
-    y: npt.NDArray[Any],
-    parts: Mapping[str, Rows],
-    on_epochs: Watch | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> float | None:
-    """Fit an estimator on the training rows, its best epoch found on the validation rows where there are any.
-
-    Returns:
-        The threshold of F1, chosen on rows that the networks did not train on: out of fold, or the validation rows; None: there are
-        neither, or not two classes.
-    """
-    watch = None if on_epochs is None else partial(on_epochs, estimator)
-    train = parts["train"]
-    estimator.fit(
-        table[train], y[train], validation=validation_of(table, y, parts), on_epochs=watch, checkpoints=checkpoints
-    )
-    return own_threshold(estimator, table, y, parts)
-
-
-def validation_of(
-    table: pl.DataFrame, y: npt.NDArray[Any], parts: Mapping[str, Rows]
-) -> tuple[pl.DataFrame, npt.NDArray[Any]] | None:
+def validation_of(table: pl.DataFrame, y: Array, parts: Mapping[str, Rows]) -> tuple[pl.DataFrame, Array] | None:
     """Return the validation rows and their targets; None: there are none."""
     return None if "validation" not in parts else (table[parts["validation"]], y[parts["validation"]])
 
 
-def own_threshold(
-    estimator: NetClassifier | NetRegressor, table: pl.DataFrame, y: npt.NDArray[Any], parts: Mapping[str, Rows]
-) -> float | None:
-    """Return the threshold of F1 of a fitted estimator, as ``fit_parts`` does."""
+def own_threshold(estimator: Estimator, table: pl.DataFrame, y: Array, parts: Mapping[str, Rows]) -> float | None:
+    """Return a fitted estimator's threshold of F1, chosen on rows that it was not trained on: out of fold, or the validation rows.
+
+    None: there are neither, or not two classes.
+    """
     if estimator.out_of_fold_ is not None:
         return threshold_of(estimator, *known_rows(estimator.out_of_fold_, y[parts["train"]]))
     held = validation_of(table, y, parts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         return None if held is None else threshold_of(estimator, predictions_of(estimator, held[0]), held[1])
 
 
-def known_rows(predictions: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def known_rows(predictions: Array, y: Array) -> tuple[Array, Array]:
     """Return predictions and targets of the rows that have a prediction: all, unless a member failed."""
     known = np.isfinite(predictions.reshape(len(y), -1)).all(axis=1)
     return predictions[known], y[known]

@@ -8,30 +8,30 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from plainnet.errors import DataWarning
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.bootstrap import draw_rows
+from plainnet.evaluation.evaluation import Array, Estimator, predictions_of
 from plainnet.evaluation.explain import Importance, permutation_importance
 from plainnet.files import write_text
+from plainnet.runs.parts import known_rows
 from plainnet.runs.pictures import Picture, class_pictures, importance_picture, loss_picture, number_pictures
 from plainnet.runs.reproduce import command_of, why_not_the_same
 from plainnet.runs.runs import Run
+from plainnet.runs.work import Work
 from plainnet.tables.schema import Schema, describe_kinds, describe_values
 from plainnet.tables.target import NumberTarget
 
 __all__ = ["Evidence", "gather", "write_report"]
 
-Array = npt.NDArray[Any]
-Estimator = NetClassifier | NetRegressor
 
 #: Rows that pictures are drawn of at most.
 MOST_ROWS = 10_000
@@ -65,42 +65,28 @@ class Evidence:
     n_rows: int
 
 
-def gather(
-    estimator: Estimator, table: pl.DataFrame, y: Array, parts: Mapping[str, npt.NDArray[np.int64]]
-) -> Evidence | None:
+def gather(estimator: Estimator, work: Work) -> Evidence | None:
     """Choose the rows of a report: test rows, else validation rows, else the training rows out of fold; None: there are none of these.
 
     Args:
         estimator: fitted.
-        table: all rows of the run, without the target.
-        y: their targets.
-        parts: the numbers of the rows of each part that can be scored.
+        work: the table and its parts.
     """
-    for part in ("test", "validation", "out of fold"):
-        rows = parts.get(part, parts["train"])
-        if part == "out of fold":
-            if estimator.out_of_fold_ is None:
-                continue
-            predictions = estimator.out_of_fold_
-            known = np.isfinite(predictions.reshape(len(rows), -1)).all(axis=1)
-            rows, predictions = rows[known], predictions[known]
-        elif part not in parts:
-            continue
-        if not len(rows):
-            continue
-        drawn = np.arange(len(rows))
-        if len(rows) > MOST_ROWS:
-            drawn = np.sort(np.random.RandomState(0).permutation(len(rows))[:MOST_ROWS])
-        chosen = table[rows[drawn]]
-        if part == "out of fold":
-            return Evidence(part, chosen, y[rows[drawn]], predictions[drawn], len(rows))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)  # levels never seen were counted when the run was scored
-            found = (
-                estimator.predict_proba(chosen) if isinstance(estimator, NetClassifier) else estimator.predict(chosen)
-            )
-        return Evidence(part, chosen, y[rows[drawn]], found, len(rows))
-    return None
+    part = next((part for part in ("test", "validation") if len(work.scored.get(part, ()))), "out of fold")
+    rows, predictions = work.scored.get(part, work.scored["train"]), None
+    if part == "out of fold":
+        if estimator.out_of_fold_ is None:
+            return None
+        predictions, rows = known_rows(estimator.out_of_fold_, rows)
+    if not len(rows):
+        return None
+    drawn = draw_rows(len(rows), MOST_ROWS, np.random.RandomState(0))
+    chosen, y = work.table[rows[drawn]], work.y[rows[drawn]]
+    if predictions is not None:
+        return Evidence(part, chosen, y, predictions[drawn], len(rows))
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        # unseen levels were counted when the run was scored
+        return Evidence(part, chosen, y, predictions_of(estimator, chosen), len(rows))
 
 
 def write_report(run: Run, estimator: Estimator, evidence: Evidence | None) -> Path:
@@ -115,20 +101,12 @@ def write_report(run: Run, estimator: Estimator, evidence: Evidence | None) -> P
         RunError: the file cannot be written.
     """
     importance = None if evidence is None else _importance(estimator, evidence)
-    page = _environment().from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"short": _short, "number": "{:.5g}".format, "share": "{:.1%}".format}
+    page = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
     path = run.path / "report.html"
     write_text(path, page.render(_content(run, estimator, evidence, importance)))
     return path
-
-
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "short": _short,
-        "number": lambda value: f"{value:.5g}",
-        "share": lambda value: f"{value:.1%}",
-    }
-    return environment
 
 
 def _short(value: object) -> str:
@@ -143,8 +121,7 @@ def _importance(estimator: Estimator, evidence: Evidence) -> Importance | None:
     rows = IMPORTANCE_WORK // (IMPORTANCE_REPEATS * voters * len(estimator.schema_.used))
     if len(evidence.y) < 2 or rows < LEAST_IMPORTANCE_ROWS:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
         return permutation_importance(
             estimator, evidence.table, evidence.y, n_repeats=IMPORTANCE_REPEATS,
             max_samples=min(rows, MOST_IMPORTANCE_ROWS),
@@ -157,47 +134,35 @@ def _content(
     """Return what the page's template fills in."""
     facts, schema = run.facts, estimator.schema_
     history = estimator.history_ if len(estimator.history_) else run.history()
-    members = (
-        [member.history for member in estimator.members_ if len(member.history)] if len(estimator.members_) > 1 else []
-    )
-    pictures = [loss_picture(history, members)] if len(history) else []
+    members = [member.history for member in estimator.members_ if len(member.history)]
     return {
-        "facts": facts,
-        "name": run.path.name,
-        "about": describe_kinds(schema.used),
-        "parts": _parts(facts),
-        "losses": [_marked(each) for each in pictures],
-        "pictures": [_marked(each) for each in _pictures(run, estimator, evidence)],
+        "facts": facts, "name": run.path.name, "about": describe_kinds(schema.used), "parts": _parts(facts),
+        "losses": [loss_picture(history, members if len(estimator.members_) > 1 else [])] if len(history) else [],
+        "pictures": _pictures(run, estimator, evidence),
         "evidence": evidence,
         "importance": importance,
-        "importance_picture": None if importance is None else _marked(importance_picture(importance)),
-        "schema": schema,
+        "importance_picture": None if importance is None else importance_picture(importance),
+        "schema": schema, "is_folded": len(schema.columns) > FOLDED,
         "columns": [(each, describe_values(each)) for each in schema.columns[:MOST_COLUMNS]],
-        "is_folded": len(schema.columns) > FOLDED,
-        "members": _members(estimator)[:MOST_MEMBERS],
-        "n_members": len(estimator.members_),
+        "members": _members(estimator)[:MOST_MEMBERS], "n_members": len(estimator.members_),
         "classes": _classes(facts, estimator),
         "limits": _limits(facts, estimator),
-        "command": command_of(facts),
-        "not_the_same": why_not_the_same(facts),
-    }
-
-
-def _marked(picture: Picture) -> dict[str, Any]:
-    """Return a picture for the template: its SVG is matplotlib's, which escapes the texts in it."""
-    return {"title": picture.title, "alt": _short(picture.alt), "svg": Markup(picture.svg)}  # noqa: S704 - as above
+        "command": command_of(facts), "not_the_same": why_not_the_same(facts),
+    }  # fmt: skip
 
 
 def _parts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parts of the rows with their scores, and what each says."""
-    meaning = {
-        "train": "rows the networks learnt from: too good to be true",
+    meanings = {
+        "test": "rows that nothing was learnt or chosen on",
         "out of fold": "the training rows, each predicted by networks that did not see it",
         "validation": "rows that chose the best epoch: a little too good",
-        "test": "rows that nothing was learnt or chosen on",
+        "train": "rows the networks learnt from: too good to be true",
     }
-    order = [part for part in ("test", "out of fold", "validation", "train") if part in facts["scores"]]
-    return [{"part": part, "meaning": meaning[part], "scores": facts["scores"][part]} for part in order]
+    scores = facts["scores"]
+    return [
+        {"part": part, "meaning": said, "scores": scores[part]} for part, said in meanings.items() if part in scores
+    ]
 
 
 def _pictures(run: Run, estimator: Estimator, evidence: Evidence | None) -> list[Picture]:
@@ -214,23 +179,16 @@ def _pictures(run: Run, estimator: Estimator, evidence: Evidence | None) -> list
 
 def _members(estimator: Estimator) -> list[dict[str, Any]]:
     """Return what the page says of each network."""
-    found = []
-    for number, member in enumerate(estimator.members_):
-        shape = member.recipe.shape
-        found.append(
-            {
-                "number": number,
-                "weight": member.weight,
-                "score": None if member.score != member.score else member.score,
-                "shape": " → ".join(map(str, (shape.n_coded, *shape.hidden, shape.n_out))),
-                "activation": shape.activation,
-                "bins": max(shape.bins, default=0),
-                "dropout": shape.dropout,
-                "is_log": member.recipe.is_log,
-                "parameters": sum(parameter.numel() for parameter in member.network.parameters()),
-            }
-        )
-    return found
+    members = [(member, member.recipe, member.recipe.shape) for member in estimator.members_]
+    return [
+        {
+            "number": number, "weight": member.weight, "score": None if isnan(member.score) else member.score,
+            "shape": " → ".join(map(str, (shape.n_coded, *shape.hidden, shape.n_out))), "activation": shape.activation,
+            "bins": max(shape.bins, default=0), "dropout": shape.dropout, "is_log": recipe.is_log,
+            "parameters": sum(parameter.numel() for parameter in member.network.parameters()),
+        }
+        for number, (member, recipe, shape) in enumerate(members)
+    ]  # fmt: skip
 
 
 def _classes(facts: Mapping[str, Any], estimator: Estimator) -> list[tuple[str, float, int]]:

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.evaluation import Estimator
+from plainnet.runs.work import estimator_of
 from plainnet.samples.samples import ADULT_PATH
 from plainnet.storage.storage import plain
 
@@ -24,7 +24,7 @@ DEFAULT_SHARE = 0.2
 KIND_OPTIONS = {"number": "--number", "category": "--category", "date": "--date", "ignored": "--ignore"}
 
 
-def settings_facts(estimator: NetClassifier | NetRegressor) -> dict[str, Any]:
+def settings_facts(estimator: Estimator) -> dict[str, Any]:
     """Return an estimator's arguments as plain values; of one's own parts those that were passed, as they are written."""
     facts = {}
     for name, value in estimator.get_params(deep=False).items():
@@ -42,20 +42,25 @@ def command_of(facts: Mapping[str, Any]) -> str:
         facts: of run.json. A part of one's own (a network, a loss, an optimizer) is only named there, and runs of older versions do not
             say how many rows were held out: '' for both.
     """
-    settings, share = dict(facts["settings"]), facts.get("test_share")
-    own = [name for name in OWN_PARTS if settings.get(name) not in (None, "poisson")]
-    if own or share is None:
+    settings, share, table = dict(facts["settings"]), facts.get("test_share"), facts["table"]
+    if share is None or any(settings.get(name) not in (None, "poisson") for name in OWN_PARTS):
         return ""
-    estimator = NetClassifier() if facts["task"] == "classes" else NetRegressor()
+    defaults = estimator_of(facts["task"])().get_params(deep=False)
     changed = {
         name: settings[name]
-        for name, default in estimator.get_params(deep=False).items()
+        for name, default in defaults.items()
         if name in settings and settings[name] != plain(default) and name not in ("random_state", "verbose", "kinds")
     }
     kinds = {name: kind for name, kind in settings.get("kinds") or []}  # noqa: C416 - pairs of JSON, of two types
+    n_folds = len(facts["folds"]["each"]) if facts.get("folds") else None
+    reading = {
+        "query": table.get("query"), "task": facts["task"] if facts["task_reason"] == "chosen by the user" else None,
+        "folds": n_folds, "test_share": share if share != DEFAULT_SHARE and n_folds is None else None, **split_column(facts),
+    }  # fmt: skip
+    write = _python
     if set(changed) <= {*OPTIONS, "monotone"} and set(kinds.values()) <= set(KIND_OPTIONS):
-        return shlex.join(_arguments(facts, changed, kinds, share))
-    return _python(facts, changed, kinds, share)
+        write = _command
+    return write(facts, {name: value for name, value in reading.items() if value is not None}, changed, kinds)
 
 
 def why_not_the_same(facts: Mapping[str, Any]) -> str:
@@ -78,21 +83,12 @@ def _option(name: str, value: str) -> list[str]:
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
-def _arguments(
-    facts: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping[str, str], share: float
-) -> list[str]:
-    source, query = facts["table"]["source"], facts["table"].get("query")
-    options = _option("--target", facts["target"])
-    if query is not None:
-        options += _option("--query", query)
-    if facts["task_reason"] == "chosen by the user":
-        options += ["--task", facts["task"]]
-    if facts.get("folds"):
-        options += ["--folds", str(len(facts["folds"]["each"]))]
-    elif share != DEFAULT_SHARE:
-        options += ["--test", repr(share)]
-    for how, column in split_column(facts).items():
-        options += _option(f"--{how}", column)
+def _command(
+    facts: Mapping[str, Any], reading: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping[str, str]
+) -> str:
+    source, options = facts["table"]["source"], _option("--target", facts["target"])
+    for name, value in reading.items():
+        options += _option("--test" if name == "test_share" else f"--{name}", str(value))
     for name, kind in kinds.items():
         options += _option(KIND_OPTIONS[kind], name)
     for name, direction in changed.get("monotone", ()):
@@ -103,31 +99,20 @@ def _arguments(
         options += _option(f"--{name.replace('_', '-')}", text)
     options += ["--seed", str(facts["seed"])] + ["--stream"] * bool(facts.get("streamed"))
     if source == str(ADULT_PATH):
-        return ["plainnet", "train", *options]
-    return (
-        ["plainnet", "train", *options, "--", source]
-        if source.startswith("-")
-        else ["plainnet", "train", source, *options]
+        return shlex.join(["plainnet", "train", *options])
+    return shlex.join(
+        ["plainnet", "train", *([*options, "--", source] if source.startswith("-") else [source, *options])]
     )
 
 
-def _python(facts: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping[str, str], share: float) -> str:
-    table = facts["table"]
-    for name in ("class_weight", "monotone"):
-        if isinstance(changed.get(name), list):
-            changed = {**changed, name: dict(changed[name])}
+def _python(
+    facts: Mapping[str, Any], reading: Mapping[str, Any], changed: Mapping[str, Any], kinds: Mapping[str, str]
+) -> str:
+    pairs = {name: dict(changed[name]) for name in ("class_weight", "monotone") if isinstance(changed.get(name), list)}
     arguments: dict[str, Any] = {
-        "query": table.get("query"),
-        "task": facts["task"] if facts["task_reason"] == "chosen by the user" else None,
-        "folds": len(facts["folds"]["each"]) if facts.get("folds") else None,
-        "test_share": share if share != DEFAULT_SHARE and not facts.get("folds") else None,
-        **split_column(facts),
-        "kinds": dict(kinds) or None,
-        "seed": facts["seed"],
-        "settings": dict(changed) or None,
+        **reading, "kinds": dict(kinds) or None, "seed": facts["seed"], "settings": {**changed, **pairs} or None,
         "stream": facts.get("streamed"),
-    }
+    }  # fmt: skip
     given = "".join(f",\n    {name}={value!r}" for name, value in arguments.items() if value is not None)
-    return (
-        f"from plainnet.runs.train_run import train_run\n\ntrain_run({table['source']!r}, {facts['target']!r}{given})"
-    )
+    call = f"train_run({facts['table']['source']!r}, {facts['target']!r}{given})"
+    return f"from plainnet.runs.train_run import train_run\n\n{call}"

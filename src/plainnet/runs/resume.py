@@ -14,6 +14,7 @@ from typing import Any
 from plainnet.errors import DataWarning, RunError, SettingError, TrainingError
 from plainnet.files import locked, sweep
 from plainnet.runs.runs import read_run
+from plainnet.runs.work import Reading
 from plainnet.settings import check_number
 from plainnet.training.checkpoints import Checkpoints, read_checkpoint
 from plainnet.training.progress import say
@@ -23,7 +24,7 @@ __all__ = ["SUFFIX", "beginning", "check_unlocked", "checkpoint_folder", "going_
 
 SUFFIX = ".checkpoint"
 #: What a checkpoint says of how the table was read and split.
-READING = {"query", "task", "test_share", "group", "time", "kinds", "seed"}
+READING = {"query", *Reading.__annotations__}
 
 
 def checkpoint_folder(out: Path) -> Path:
@@ -51,6 +52,25 @@ def _under_way(out: Path) -> str:
 
 
 @contextlib.contextmanager
+def _held(out: Path) -> Iterator[Path]:
+    """Be the only process with a run's checkpoint folder. It goes where there is nothing to go on from; Ctrl-C is told where there is."""
+    folder = checkpoint_folder(out)
+    with locked(folder, _under_way(out)):
+        try:
+            yield folder
+        except (TrainingError, SettingError):
+            shutil.rmtree(folder, ignore_errors=True)  # it would fail in the same way again
+            raise
+        except KeyboardInterrupt as error:
+            if list(folder.glob("checkpoint-*")):
+                raise KeyboardInterrupt(f"go on with: plainnet train --resume {out}") from error
+            raise
+        finally:
+            if not list(folder.glob("checkpoint-*")):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def beginning(
     out: Path, every: float, asked: Mapping[str, Any], *, overwrite: bool, progress: bool
 ) -> Iterator[Checkpoints]:
@@ -69,8 +89,7 @@ def beginning(
     """
     check_number("checkpoint_every", every, above=0, optional=False)
     settings = _written(asked)
-    folder = checkpoint_folder(out)
-    with locked(folder, _under_way(out)):
+    with _held(out) as folder:
         if list(folder.glob("checkpoint-*")):
             if not overwrite:
                 raise RunError(
@@ -81,9 +100,7 @@ def beginning(
                 old.unlink()
         if progress:
             say(f"checkpoints: {folder}; should this be killed, go on with: plainnet train --resume {out}")
-        checkpoints = Checkpoints(folder, every, {**settings, "every": every, "versions": versions()})
-        with _kept(out, checkpoints):
-            yield checkpoints
+        yield Checkpoints(folder, every, {**settings, "every": every, "versions": versions()})
 
 
 @contextlib.contextmanager
@@ -107,9 +124,8 @@ def going_on(path: str | Path, every: float | None, *, progress: bool) -> Iterat
         raise RunError(
             f"there is no checkpoint folder {str(folder)!r}. {there}plainnet train --checkpoint-every 30s makes one."
         )
-    with locked(folder, _under_way(out)):
+    with _held(out):
         if not list(folder.glob("checkpoint-*")):
-            shutil.rmtree(folder, ignore_errors=True)
             raise RunError(
                 f"the training of {str(out)!r} ended before its first checkpoint: there is nothing to go on from. Train anew."
             )
@@ -122,28 +138,8 @@ def going_on(path: str | Path, every: float | None, *, progress: bool) -> Iterat
         done = sum(kept.ending is not None for kept in found.members.values())
         if progress:
             say(f"going on: {done} networks are trained, {len(found.members) - done} under way")
-        facts = dict(found.facts)
-        checkpoints = Checkpoints(folder, facts["every"] if every is None else every, facts, found)
-        with _kept(out, checkpoints):
-            yield out, checkpoints
+        yield out, Checkpoints(folder, found.facts["every"] if every is None else every, found.facts, found)
         sweep(out)  # only now: the old run that was to be replaced may be there
-
-
-@contextlib.contextmanager
-def _kept(out: Path, checkpoints: Checkpoints) -> Iterator[None]:
-    """Remove the folder where there is nothing to go on from, and tell Ctrl-C where there is."""
-    try:
-        yield
-    except (TrainingError, SettingError):
-        checkpoints.remove()  # it would fail in the same way again
-        raise
-    except KeyboardInterrupt as error:
-        if list(checkpoints.folder.glob("checkpoint-*")):
-            raise KeyboardInterrupt(f"go on with: plainnet train --resume {out}") from error
-        raise
-    finally:
-        if not list(checkpoints.folder.glob("checkpoint-*")):
-            shutil.rmtree(checkpoints.folder, ignore_errors=True)
 
 
 def _written(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,10 +155,9 @@ def _written(asked: Mapping[str, Any]) -> dict[str, Any]:
         return [listed(each) for each in value] if isinstance(value, list | tuple) else value
 
     for name, value in asked["settings"].items():
-        try:
+        fits = False
+        with contextlib.suppress(TypeError, ValueError):
             fits = json.loads(json.dumps(value)) == listed(value)
-        except (TypeError, ValueError):
-            fits = False
         if not fits:
             raise SettingError(
                 f"checkpoints keep the settings as JSON, and it cannot hold {name}={value!r:.60}: leave that out, or "

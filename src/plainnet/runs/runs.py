@@ -5,33 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from plainnet.errors import ModelFileError, RunError
-from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.load import load
-from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.plots import save_figure
+from plainnet.evaluation.evaluation import Estimator
+from plainnet.evaluation.plots import save_drawn
 from plainnet.files import replacing_folder, sha256_of
 from plainnet.storage.misfit import Wanted, misfit
 from plainnet.training.history import History
 
 __all__ = [
-    "FORMAT",
-    "Run",
-    "check_free",
-    "check_model",
-    "draw_losses",
-    "find_runs",
-    "free_name",
-    "list_runs",
-    "read_model_of",
-    "read_run",
-    "write_run",
-]
+    "FORMAT", "Run", "check_free", "draw_losses", "find_runs", "free_name", "list_runs", "read_model_of", "read_run", "write_run",
+]  # fmt: skip
 
 #: Grows by one with every change of run.json that older versions cannot read.
 FORMAT = 1
@@ -86,19 +76,22 @@ class Run:
         """Read the history of the training."""
         return History.load(self.path / "history.csv")
 
-    def estimator(self) -> NetClassifier | NetRegressor:
+    def estimator(self) -> Estimator:
         """Read the model.
 
         Raises:
             ModelFileError: it is damaged, or not the one that was written with run.json.
         """
-        check_model(self.path, self.facts)
-        return load(self.path / "model.safetensors")
+        wanted, path = self.facts.get("model_sha256"), self.path / "model.safetensors"  # older runs do not say
+        if wanted is not None and path.is_file() and sha256_of(path) != wanted:
+            raise ModelFileError(
+                f"{str(path)!r} is not the model that was written with the run's run.json: it was swapped or damaged. Take both from one "
+                "copy, or pass the model file itself, whose scores nobody knows."
+            )
+        return load(path)
 
 
-def write_run(
-    path: Path, estimator: NetClassifier | NetRegressor, facts: Mapping[str, Any], *, overwrite: bool = False
-) -> Run:
+def write_run(path: Path, estimator: Estimator, facts: Mapping[str, Any], *, overwrite: bool = False) -> Run:
     """Write a run folder.
 
     Raises:
@@ -112,20 +105,6 @@ def write_run(
         facts = {**facts, "model_sha256": sha256_of(folder / "model.safetensors")}
         (folder / "run.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Run(path, facts)
-
-
-def check_model(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Check that the model of a run is the one whose scores stand in its run.json; older runs do not say.
-
-    Raises:
-        ModelFileError: it is another, or damaged.
-    """
-    wanted, path = facts.get("model_sha256"), folder / "model.safetensors"
-    if wanted is not None and path.is_file() and sha256_of(path) != wanted:
-        raise ModelFileError(
-            f"{str(path)!r} is not the model that was written with the run's run.json: it was swapped or damaged. Take both from one "
-            "copy, or pass the model file itself, whose scores nobody knows."
-        )
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -161,23 +140,29 @@ def read_run(path: str | Path) -> Run:
         raise RunError(
             f"{str(path)!r} is no complete run: it lacks {', '.join(missing)}. Take the whole folder from a copy, or train again."
         )
+    file = path / "run.json"
     try:
-        if (path / "run.json").stat().st_size > MOST_BYTES:
+        if file.stat().st_size > MOST_BYTES:
             raise RunError(
-                f"{str(path / 'run.json')!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours. Take it "
-                "from a copy, or train again."
+                f"{str(file)!r} is larger than {MOST_BYTES:,} bytes: it is no run.json of ours. Take it from a copy, or train again."
             )
-        facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        facts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{str(file)!r} cannot be read: {error}. Take it from a copy, or train again.") from error
+    if isinstance(facts, dict) and isinstance(facts.get("format"), int) and facts["format"] > FORMAT:
         raise RunError(
-            f"{str(path / 'run.json')!r} cannot be read: {error}. Take it from a copy, or train again."
-        ) from error
-    if problem := _problem(facts):
-        raise RunError(f"{str(path / 'run.json')!r} {problem}")
+            f"{str(file)!r} has format {facts['format']}, and this version of plainnet reads up to {FORMAT}. "
+            "Run: pip install --upgrade plainnet"
+        )
+    wrong = misfit(facts, CONTENT)
+    if not wrong and not all(facts["scores"].values()):
+        wrong = "scores holds a part without a score"
+    if wrong:
+        raise RunError(f"{str(file)!r} is damaged: {wrong}. Train again, or take the file from a copy.")
     return Run(path, facts)
 
 
-def read_model_of(path: str | Path) -> NetClassifier | NetRegressor:
+def read_model_of(path: str | Path) -> Estimator:
     """Read the model of a run folder, or a model file.
 
     Raises:
@@ -198,19 +183,6 @@ def _others(folder: Path) -> str:
     return (
         f"Runs that are there: {', '.join(str(run.path) for run in found)}." if found else "plainnet train makes one."
     )
-
-
-def _problem(facts: Any) -> str:
-    """Say what is wrong with the content of run.json, '' if nothing is."""
-    if isinstance(facts, dict) and isinstance(facts.get("format"), int) and facts["format"] > FORMAT:
-        return (
-            f"has format {facts['format']}, and this version of plainnet reads up to {FORMAT}. "
-            "Run: pip install --upgrade plainnet"
-        )
-    wrong = misfit(facts, CONTENT)
-    if not wrong and not all(facts["scores"].values()):
-        wrong = "scores holds a part without a score"
-    return f"is damaged: {wrong}. Train again, or take the file from a copy." if wrong else ""
 
 
 def list_runs(folder: str | Path) -> list[Run]:
@@ -235,10 +207,8 @@ def find_runs(folder: str | Path) -> tuple[list[Run], dict[Path, str]]:
 
 def free_name(folder: Path, stem: str) -> Path:
     """Return the first of STEM-1, STEM-2, … that is not there yet, and that no checkpoint is of."""
-    number = 1
-    while (folder / f"{stem}-{number}").exists() or (folder / f"{stem}-{number}.checkpoint").exists():
-        number += 1
-    return folder / f"{stem}-{number}"
+    names = (folder / f"{stem}-{number}" for number in count(1))
+    return next(path for path in names if not path.exists() and not path.with_name(path.name + ".checkpoint").exists())
 
 
 def draw_losses(history: History, path: Path) -> None:
@@ -247,8 +217,4 @@ def draw_losses(history: History, path: Path) -> None:
     Raises:
         RunError: matplotlib knows no such format, or the file cannot be written.
     """
-    from matplotlib.figure import Figure  # not pyplot: no window, no global list of figures
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    history.plot(figure.subplots())
-    save_figure(figure, path)
+    save_drawn(history.plot, path)

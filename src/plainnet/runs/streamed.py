@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import SettingError, TableError
-from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
-from plainnet.runs.facts import table_facts
-from plainnet.runs.parts import Rows, Watch, of_known_classes
-from plainnet.runs.task import choose_task
-from plainnet.runs.work import Work, check_columns
+from plainnet.evaluation.evaluation import Array, Estimator
+from plainnet.runs.parts import Watch
+from plainnet.runs.work import Work, check_columns, choose_task, estimator_of, table_facts
 from plainnet.tables.scan import Scan, row_shares
 from plainnet.tables.tables import rows_with_target, target_array
 
-__all__ = ["SampledParts", "check_streamed", "first_targets", "sampled_parts", "split_scan", "work_of_scan"]
+__all__ = ["check_streamed", "first_targets", "sampled_work", "scan_facts", "split_scan", "work_of_scan"]
 
 #: Salts of the test split and of the rows that are scored, so far from those of a fit that they never meet.
 TEST, SCORED = 1 << 40, 1 << 41
-
-
-@dataclass(frozen=True)
-class SampledParts:
-    """Rows of each part of a table, few enough to be held.
-
-    Attributes:
-        table: the sampled rows, without the target.
-        y: their targets.
-        parts: the numbers of the rows of ``table`` in each part that has any: 'train', 'test'.
-        rows: how many rows with a target each part has in all.
-    """
-
-    table: pl.DataFrame
-    y: npt.NDArray[Any]
-    parts: Mapping[str, Rows]
-    rows: Mapping[str, int]
 
 
 def check_streamed(refused: Mapping[str, object]) -> None:
@@ -73,7 +51,7 @@ def split_scan(scan: Scan, target: str, test_share: float, seed: int) -> dict[st
     return {"train": train, "test": test}
 
 
-def first_targets(scan: Scan, target: str) -> npt.NDArray[Any]:
+def first_targets(scan: Scan, target: str) -> Array:
     """Return the targets of an even sample of the rows, by which the task is found out."""
     share = min(1.0, scan.settings.sample_rows / scan.n_rows)
     drawn = [
@@ -86,14 +64,42 @@ def first_targets(scan: Scan, target: str) -> npt.NDArray[Any]:
     return y
 
 
-def sampled_parts(parts: Mapping[str, Scan], target: str, seed: int) -> SampledParts:
-    """Draw rows to score, up to ``ScanSettings.score_rows`` of each part, the same for the same seed."""
+def scan_facts(scan: Scan) -> dict[str, Any]:
+    """Return what run.json says of a table that is read piece by piece."""
+    rows, columns = sum(scan.heights), len(scan.types)
+    return table_facts(scan.source, None, pl.DataFrame()) | {"rows": rows, "columns": columns}
+
+
+def sampled_work(
+    parts: Mapping[str, Scan],
+    target: str,
+    *,
+    task: tuple[str, str],
+    kinds: Mapping[str, str],
+    test_share: float,
+    seed: int,
+    about: Mapping[str, Any],
+) -> Work:
+    """Draw rows to score, up to ``ScanSettings.score_rows`` of each part of a scan, the same for the same seed.
+
+    Args:
+        parts: what ``split_scan`` gave.
+        target: name of the column to predict.
+        task: 'classes' or 'numbers', and why.
+        kinds: kinds of columns that are known.
+        test_share: of the rows that test.
+        seed: of the split and the draw.
+        about: what run.json says of the table.
+
+    Returns:
+        The drawn rows as a table; its ``facts`` say how many rows with a target each part has in all.
+    """
     frames: list[pl.DataFrame] = []
     places, rows, begin = {}, {}, 0
-    for part, scan in parts.items():
-        share = min(1.0, scan.settings.score_rows / max(scan.n_rows, 1))
+    for part, own in parts.items():
+        share = min(1.0, own.settings.score_rows / max(own.n_rows, 1))
         rows[part], drawn = 0, []
-        for numbers, piece in scan.pieces():
+        for numbers, piece in own.pieces():
             known = rows_with_target(piece, target)
             rows[part] += int(known.sum())
             drawn.append(piece.filter(known & (row_shares(numbers, seed + SCORED) < share)))
@@ -103,7 +109,13 @@ def sampled_parts(parts: Mapping[str, Scan], target: str, seed: int) -> SampledP
         begin += height
         frames += drawn
     table = pl.concat(frames)
-    return SampledParts(table.drop(target), target_array(table[target]), places, rows)
+    facts = {
+        "table": about, "target": target, "task": task[0], "task_reason": task[1], "seed": seed, "test_share": test_share,
+        "split": {"by": "seed, a hash of each row's number", "train": 0, "validation": 0, "test": 0, **rows},
+    }  # fmt: skip
+    work = Work.of_parts(table.drop(target), target_array(table[target]), kinds, places, facts)
+    facts["streamed"] = True
+    return work
 
 
 def work_of_scan(
@@ -117,30 +129,14 @@ def work_of_scan(
     on_epochs: Watch | None,
     *,
     progress: bool,
-) -> tuple[Work, NetClassifier | NetRegressor]:
+) -> tuple[Work, Estimator]:
     """Train on a table that is read piece by piece; the work has a sample of its rows."""
     parts = split_scan(scan, target, test_share, seed)
-    task, why = choose_task(first_targets(scan, target), task)
+    found = choose_task(first_targets(scan, target), task)
     kinds = dict(sorted((kinds or {}).items()))
     check_columns(pl.DataFrame(schema=dict(scan.types)), target, (), kinds)
-    estimator_class = NetClassifier if task == "classes" else NetRegressor
-    estimator = estimator_class(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
+    estimator = estimator_of(found[0])(kinds=kinds, random_state=seed, verbose=progress, **(settings or {}))
     estimator.fit(parts["train"], target, on_epochs=None if on_epochs is None else partial(on_epochs, estimator))
-    sample = sampled_parts(parts, target, seed)
-    scored = of_known_classes(sample.parts, sample.y) if task == "classes" else sample.parts
-    facts = {
-        "table": {
-            **table_facts(scan.source, None, sample.table),
-            "rows": sum(scan.heights),
-            "columns": len(scan.types),
-        },
-        "target": target,
-        "task": task,
-        "task_reason": why,
-        "seed": seed,
-        "test_share": test_share,
-        "split": {"by": "seed, a hash of each row's number", "train": 0, "validation": 0, "test": 0, **sample.rows},
-        "not_scored": {part: len(sample.parts[part]) - len(scored[part]) for part in sample.parts},
-        "streamed": True,
-    }
-    return Work(sample.table, sample.y, task, kinds, sample.parts, scored, seed, facts), estimator
+    about = scan_facts(scan)
+    work = sampled_work(parts, target, task=found, kinds=kinds, test_share=test_share, seed=seed, about=about)
+    return work, estimator

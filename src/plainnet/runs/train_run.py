@@ -5,28 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy.typing as npt
-import polars as pl
-
 from plainnet.errors import DataWarning, PlainnetError, PlainnetWarning, RunError
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.estimators.regressor import NetRegressor
 from plainnet.estimators.streamed import scan_of
-from plainnet.evaluation.evaluation import baseline_of, score
-from plainnet.runs.facts import add_folds, scores_of, training_facts
-from plainnet.runs.folds import cross_validate, deal_folds
-from plainnet.runs.parts import Rows, Watch, fit_parts, group_names, known_rows
+from plainnet.evaluation.evaluation import Estimator, baseline_of, evaluate, score, to_json
+from plainnet.runs.folds import CrossValidation, cross_validate, deal_folds
+from plainnet.runs.parts import Watch, group_names, known_rows, own_threshold
 from plainnet.runs.report import gather, write_report
 from plainnet.runs.reproduce import settings_facts
 from plainnet.runs.resume import beginning, check_unlocked, going_on
 from plainnet.runs.runs import FORMAT, Run, check_free, free_name, write_run
 from plainnet.runs.source import since, stamp
 from plainnet.runs.streamed import check_streamed, work_of_scan
-from plainnet.runs.work import Work, check_parts, read_work
+from plainnet.runs.work import Work, check_parts, estimator_of, read_work
 from plainnet.tables.databases import without_password
 from plainnet.tables.folders import is_pattern
 from plainnet.training.checkpoints import Checkpoints
@@ -88,11 +84,12 @@ def train_run(
     if out is not None:
         check_free(out, overwrite=overwrite)  # now, rather than after the training
     test_share = check_parts(seed, test_share, folds, time)
+    if checkpoint_every is None:
+        check_unlocked(out)
     needs_all = {"query": query, "folds": folds, "group": group, "time": time, "checkpoint-every": checkpoint_every}
     is_whole = not stream and any(value is not None for value in needs_all.values())
     if not is_whole and (scan := scan_of(source, stream=stream)) is not None:
         check_streamed(needs_all)
-        check_unlocked(out)
         started = perf_counter()
         work, estimator = work_of_scan(
             scan, target, task, test_share, kinds, seed, settings, on_epochs, progress=progress
@@ -102,16 +99,15 @@ def train_run(
     reading = {
         "query": query, "task": task, "test_share": test_share, "group": group, "time": time, "kinds": dict(kinds or {}), "seed": seed,
     }  # fmt: skip
-    if checkpoint_every is None:
-        check_unlocked(out)
-        return _train(source, target, out, reading, folds, settings, overwrite, progress, on_epochs)
-    out = out or default_folder(source)
     asked = {
-        "source": without_password(str(source)), "target": target, "reading": reading, "folds": folds,
-        "settings": dict(settings or {}), "overwrite": overwrite,
+        "source": source, "target": target, "reading": reading, "folds": folds, "settings": dict(settings or {}), "overwrite": overwrite,
     }  # fmt: skip
-    with beginning(out, checkpoint_every, asked, overwrite=overwrite, progress=progress) as checkpoints:
-        return _train(source, target, out, reading, folds, settings, overwrite, progress, on_epochs, checkpoints)
+    if checkpoint_every is None:
+        return _train(asked, out, progress, on_epochs)
+    out = out or default_folder(source)
+    kept = asked | {"source": without_password(str(source))}
+    with beginning(out, checkpoint_every, kept, overwrite=overwrite, progress=progress) as checkpoints:
+        return _train(asked, out, progress, on_epochs, checkpoints)
 
 
 def resume_run(
@@ -138,26 +134,19 @@ def resume_run(
         PlainnetError: as for ``train_run``.
     """
     with going_on(path, checkpoint_every, progress=progress) as (out, checkpoints):
-        asked = checkpoints.facts
-        return _train(
-            source or asked["source"], asked["target"], out, asked["reading"], asked["folds"], asked["settings"], True, progress,
-            on_epochs, checkpoints,
-        )  # fmt: skip
+        asked = checkpoints.facts | {"source": source or checkpoints.facts["source"], "overwrite": True}
+        return _train(asked, out, progress, on_epochs, checkpoints)
 
 
 def _train(
-    source: str | Path,
-    target: str,
+    asked: Mapping[str, Any],
     out: Path | None,
-    reading: Mapping[str, Any],
-    folds: int | None,
-    settings: Mapping[str, Any] | None,
-    overwrite: bool,
     progress: bool,
     on_epochs: Watch | None,
     checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Read, fit, score and write; the arguments are those of ``train_run``, checked."""
+    source, target, reading, folds = (asked[name] for name in ("source", "target", "reading", "folds"))
     started, before = perf_counter(), stamp(source)
     if checkpoints is not None and "sha256" in checkpoints.facts:
         work = _read_again(source, target, out, reading, checkpoints.facts["sha256"])
@@ -168,7 +157,9 @@ def _train(
     if folds is not None:  # now, rather than after the first training
         is_class, groups = work.task == "classes", group_names(work.table, reading["group"])
         deal_folds(work.y, folds, is_class=is_class, groups=groups)
-    estimator, facts = train_on(work, settings, progress=progress, on_epochs=on_epochs, checkpoints=checkpoints)
+    estimator, facts = train_on(
+        work, asked["settings"], progress=progress, on_epochs=on_epochs, checkpoints=checkpoints
+    )
     is_stopped = estimator.history_.stopped_by == "interrupt"
     if folds is not None and not is_stopped:
         crossed = cross_validate(
@@ -182,7 +173,7 @@ def _train(
         warnings.warn(message, DataWarning, stacklevel=3)
     seconds = 0.0 if checkpoints is None else checkpoints.seconds
     facts["seconds"] = round(seconds + perf_counter() - started, 3)
-    run = keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
+    run = keep_run(out or default_folder(source), work, estimator, facts, overwrite=asked["overwrite"])
     if checkpoints is not None and not is_stopped:
         checkpoints.remove()
     return run
@@ -213,29 +204,33 @@ def train_on(
     progress: bool = False,
     on_epochs: Watch | None = None,
     checkpoints: Checkpoints | None = None,
-) -> tuple[NetClassifier | NetRegressor, dict[str, Any]]:
+) -> tuple[Estimator, dict[str, Any]]:
     """Train on a table that was read and split.
 
     Returns:
         The estimator, and run.json.
     """
     started = perf_counter()
-    estimator_class = NetClassifier if work.task == "classes" else NetRegressor
-    estimator = estimator_class(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
-    threshold = fit_parts(estimator, work.table, work.y, work.scored, on_epochs, checkpoints)
+    estimator = estimator_of(work.task)(kinds=work.kinds, random_state=work.seed, verbose=progress, **(settings or {}))
+    watch = None if on_epochs is None else partial(on_epochs, estimator)
+    validation = work.of("validation") if "validation" in work.scored else None
+    estimator.fit(*work.of("train"), validation=validation, on_epochs=watch, checkpoints=checkpoints)
+    threshold = own_threshold(estimator, work.table, work.y, work.scored)
     return estimator, run_facts(work, estimator, threshold, started)
 
 
-def run_facts(
-    work: Work, estimator: NetClassifier | NetRegressor, threshold: float | None, started: float
-) -> dict[str, Any]:
+def run_facts(work: Work, estimator: Estimator, threshold: float | None, started: float) -> dict[str, Any]:
     """Score a fitted estimator on the rows of its table; return run.json."""
-    y_train = work.y[work.parts["train"]]
+    y_train, history = work.y[work.parts["train"]], estimator.history_
     baseline = baseline_of(estimator, y_train)
-    scores = scores_of(estimator, work.table, work.y, baseline, work.scored, threshold)
+    scores = {}
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        # once is enough; `plainnet predict` counts them
+        for part in (part for part, rows in work.scored.items() if len(rows)):
+            scores[part] = to_json(evaluate(estimator, *work.of(part), baseline, threshold=threshold))
     if estimator.out_of_fold_ is not None:
         known, y_known = known_rows(estimator.out_of_fold_, y_train)
-        found = [each.to_json() for each in score(estimator, known, y_known, baseline, threshold=threshold)]
+        found = to_json(score(estimator, known, y_known, baseline, threshold=threshold))
         scores = {"train": scores["train"], "out of fold": found, **scores}
     return {
         "format": FORMAT,
@@ -247,48 +242,47 @@ def run_facts(
         "scores": scores,
         "threshold": threshold,
         "folds": None,
-        "training": training_facts(estimator),
+        "training": {
+            "members": len(estimator.members_), "epochs": len(history), "best_epoch": history.best_epoch,
+            "stopped_by": history.stopped_by, "seconds": round(float(history.seconds.sum()), 3),
+            "engine": history.engine, "engine_reason": history.engine_reason,
+        },
         "versions": versions(),
         "seconds": round(perf_counter() - started, 3),
-    }
+    }  # fmt: skip
 
 
-def keep_run(
-    path: Path,
-    work: Work,
-    estimator: NetClassifier | NetRegressor,
-    facts: Mapping[str, Any],
-    *,
-    overwrite: bool = False,
-) -> Run:
+def add_folds(facts: dict[str, Any], crossed: CrossValidation) -> None:
+    """Write what cross-validation found into run.json."""
+    if crossed.folds:
+        facts["scores"] = {"cross-validation": crossed.to_json(), **facts["scores"]}
+        facts["not_scored"] = facts["not_scored"] | {"cross-validation": sum(each.not_scored for each in crossed.folds)}
+    each = [
+        {"train": fold.train_rows, "rows": len(fold.rows), "seconds": round(fold.seconds, 3), "scores": to_json(fold.scores)}
+        for fold in crossed.folds
+    ]  # fmt: skip
+    facts["folds"] = {"by": facts["split"]["by"], "stopped_by": crossed.stopped_by, "each": each}
+
+
+def keep_run(path: Path, work: Work, estimator: Estimator, facts: Mapping[str, Any], *, overwrite: bool = False) -> Run:
     """Write a run folder, then its report; errors are those of ``write_run``."""
     run = write_run(path, estimator, facts, overwrite=overwrite)
-    _report(run, estimator, work.table, work.y, work.scored)
+    _report(run, estimator, work)
     return run
 
 
-def default_folder(source: str | Path) -> Path:
-    """Return the first of runs/NAME-1, runs/NAME-2, … that is not there yet, NAME the table's."""
-    return free_name(Path("runs"), _stem(source))
-
-
-def _report(
-    run: Run,
-    estimator: NetClassifier | NetRegressor,
-    table: pl.DataFrame,
-    y: npt.NDArray[Any],
-    parts: Mapping[str, Rows],
-) -> None:
+def _report(run: Run, estimator: Estimator, work: Work) -> None:
     """Write the report of a run that is complete without it: Ctrl-C leaves it out and keeps the run."""
     try:
-        write_report(run, estimator, gather(estimator, table, y, parts))
+        write_report(run, estimator, gather(estimator, work))
     except KeyboardInterrupt:
         message = f"the report was stopped by Ctrl-C, the run is complete; write it with: plainnet report {run.path}"
         warnings.warn(message, PlainnetWarning, stacklevel=3)
 
 
-def _stem(source: str | Path) -> str:
+def default_folder(source: str | Path) -> Path:
+    """Return the first of runs/NAME-1, runs/NAME-2, … that is not there yet, NAME the table's."""
     if is_pattern(str(source)) and not Path(source).is_dir():
         source = Path(source).parent.resolve()  # the folder that the pattern looks in
     name = str(source).rstrip("/").rpartition("/")[2].split("?")[0]
-    return name.partition(".")[0] or "run"
+    return free_name(Path("runs"), name.partition(".")[0] or "run")

@@ -96,6 +96,10 @@ class Clock:
         return self._end - perf_counter()
 
 
+#: Features and targets of the rows that a network learns from, and those of its validation rows.
+Part = tuple[Tensor, Tensor, tuple[Tensor, Tensor]]
+
+
 @dataclass
 class Attempt:
     """The networks of one trial, so far as they are trained.
@@ -118,11 +122,8 @@ class Attempt:
     def learn(self, histories: Sequence[History], epochs: int) -> None:
         """Take note of further epochs."""
         for place, history in enumerate(histories):
-            found = history.validation_losses
-            if history.failure or found is None:
-                self.lowest[place] = inf
-            else:
-                self.lowest[place] = min(self.lowest[place], float(np.min(found)))
+            found = None if history.failure else history.validation_losses
+            self.lowest[place] = inf if found is None else min(self.lowest[place], float(np.min(found)))
         self.epochs = epochs
 
 
@@ -150,9 +151,9 @@ class Bench:
 
     def work(self, **settings: Any) -> FitSettings:
         """Return the dials of a fit with further settings."""
-        known = {**self.fixed, **settings}
         names = ("effort", "batch_size", "epochs", "patience")
-        dials = FitSettings.derive(len(self.x), **{name: known[name] for name in names if name in known})
+        chosen = {name: value for name, value in {**self.fixed, **settings}.items() if name in names}
+        dials = FitSettings.derive(len(self.x), **chosen)
         return replace(dials, members=NETWORKS**2, folds=0 if self.validation else NETWORKS)
 
     @property
@@ -181,11 +182,12 @@ class Bench:
             for network in attempt.networks:
                 network.options["epochs"] = epochs - attempt.epochs
                 network.options["seed"] += attempt.epochs  # another shuffle than that of the epochs before
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore", category=PlainnetWarning):
+            # A rate at which the loss diverges is an answer, too.
             torch.manual_seed(self.seed + epochs)  # of the dropout
-            warnings.simplefilter("ignore", PlainnetWarning)  # a rate at which the loss diverges is an answer, too
             limit = clock.left if isfinite(clock.left) else None
-            histories = train_many(networks, loss=self._loss(), engine="fused", time_limit=limit, progress=False)
+            loss: Loss = nn.CrossEntropyLoss() if isinstance(self.target, ClassTarget) else nn.MSELoss()
+            histories = train_many(networks, loss=loss, engine="fused", time_limit=limit, progress=False)
         stops = {history.stopped_by for history in histories} & {"interrupt", "time"}
         if stops:
             clock.stopped_by = min(stops)
@@ -194,19 +196,14 @@ class Bench:
             attempt.learn(histories[NETWORKS * number : NETWORKS * (number + 1)], epochs)
         return True
 
-    def _loss(self) -> Loss:
-        return nn.CrossEntropyLoss() if isinstance(self.target, ClassTarget) else nn.MSELoss()
-
-    def _parts(self) -> list[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]:
+    def _parts(self) -> list[Part]:
         """Return the training and validation rows of each network: one copy, which all trials share."""
         if self.validation is not None:
             return [(self.x, self.y, self.validation)] * NETWORKS
         fold: npt.NDArray[np.int64] = fold_of_rows(self.y.numpy(), NETWORKS, self.seed)
         return [(self.x[fold != k], self.y[fold != k], (self.x[fold == k], self.y[fold == k])) for k in range(NETWORKS)]
 
-    def _trials(
-        self, settings: Mapping[str, Any], parts: Sequence[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]
-    ) -> list[Trial]:
+    def _trials(self, settings: Mapping[str, Any], parts: Sequence[Part]) -> list[Trial]:
         known = {**self.fixed, **settings}
         dials = self.work(**settings)
         recipes = draw_recipes(
@@ -215,10 +212,7 @@ class Bench:
             is_class=isinstance(self.target, ClassTarget),
             has_logs=False,
             seed=self.seed,
-            hidden=known.get("hidden"),
-            dropout=known.get("dropout"),
-            learning_rate=known.get("learning_rate"),
-            weight_decay=known.get("weight_decay"),
+            **{name: known.get(name) for name in ("hidden", "dropout", "learning_rate", "weight_decay")},
         )
         # Group k holds out fold k; without folds, a member is a group.
         chosen = [recipes[k * NETWORKS + k] if dials.folds else recipes[k] for k in range(NETWORKS)]

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
 from plainnet.errors import MissingExtraError, RunError, SettingError, TableError
-from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.monotone import activation_of
-from plainnet.estimators.regressor import NetRegressor
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.networks.shape import Shape
 from plainnet.runs.runs import Run, check_free
 from plainnet.runs.train_run import default_folder, keep_run, train_on
 from plainnet.runs.trials import Bench, Clock, search, settings_of, space
-from plainnet.runs.work import Work, read_work
+from plainnet.runs.work import Reading, Work, read_work
 from plainnet.settings import TINY_ROWS
 from plainnet.storage.storage import plain
 from plainnet.tables.encode import encode, feature_names, position_bins
@@ -47,15 +45,10 @@ def tune_run(
     seconds: float | None = None,
     study: Path | None = None,
     query: str | None = None,
-    task: str | None = None,
-    test_share: float = 0.2,
-    group: str | None = None,
-    time: str | None = None,
-    kinds: Mapping[str, str] | None = None,
-    seed: int = 0,
     overwrite: bool = False,
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
+    **reading: Unpack[Reading],
 ) -> Run:
     """Search for settings, train with the best, and write the run folder.
 
@@ -71,16 +64,12 @@ def tune_run(
         trials: settings to try, 1 … 10 000; those that ``study`` has already count.
         seconds: for the trials, at most; the two full trainings come on top. None: no limit.
         study: SQLite file that keeps the trials, to go on from; None: they are forgotten.
-        query: as for ``train_run``, as the next seven and ``progress``.
-        task: as above.
-        test_share: as above.
-        group: as above.
-        time: as above.
-        kinds: as above.
-        seed: also of the trials: the same seed, the same trials, also where a study was stopped in between.
+        query: as for ``train_run``, as are ``overwrite`` and ``progress``.
         overwrite: as above.
         progress: as above.
         settings: for all trials and both trainings; those named here are not searched.
+        reading: ``task``, ``test_share`` (0.2), ``group``, ``time``, ``kinds`` and ``seed``, as for ``train_run``. The seed is
+            also that of the trials: the same seed, the same trials, also where a study was stopped in between.
 
     Returns:
         The run: of the best trial, or of the default settings where no trial was better. Ctrl-C ends the trials and keeps the best so far.
@@ -95,51 +84,41 @@ def tune_run(
     if out is not None:
         check_free(out, overwrite=overwrite)
     started = perf_counter()
-    work = read_work(
-        source, target, query=query, task=task, test_share=test_share, group=group, time=time, kinds=kinds, seed=seed
-    )
+    work = read_work(source, target, query=query, **reading)
     if len(work.parts["train"]) <= TINY_ROWS:
         raise TableError(
             f"{len(work.parts['train'])} training rows are too few to choose settings by: tuning needs more than {TINY_ROWS}. Use "
             "plainnet train."
         )
-    kept = _open(study, _about(work, test_share, fixed))
+    kept = _open(study, _about(work, fixed))
     estimator, facts = train_on(work, fixed, progress=progress)
-    default = facts
-    found = _Found(default_loss=None, best_loss=None, best={}, number=None, stopped_by=facts["training"]["stopped_by"])
-    tried = perf_counter()
-    if found.stopped_by != "interrupt":
-        found = _search(kept, _bench(work, estimator, fixed), trials, Clock(seconds), progress=progress)
+    default, tried, clock = facts, perf_counter(), Clock(seconds)
+    default_loss, best = None, None
+    if default["training"]["stopped_by"] == "interrupt":
+        clock.stopped_by = "interrupt"
+    else:
+        default_loss, best = _search(kept, _bench(work, estimator, fixed), trials, clock, progress=progress)
     tried = perf_counter() - tried
-    if found.number is not None:
-        estimator, facts = train_on(work, {**fixed, **found.best}, progress=progress)
+    tuned = best if best is not None and (default_loss is None or best[0] < default_loss) else None
+    found = {} if tuned is None else settings_of(tuned[2])
+    if tuned is not None:
+        estimator, facts = train_on(work, {**fixed, **found}, progress=progress)
     facts["tuning"] = {
-        "kept": "default" if found.number is None else "tuned",
-        "settings": {name: plain(value) for name, value in found.best.items()},
-        "default_loss": found.default_loss,
-        "best_loss": found.best_loss,
-        "best_trial": found.number,
+        "kept": "default" if tuned is None else "tuned",
+        "settings": {name: plain(value) for name, value in found.items()},
+        "default_loss": default_loss,
+        "best_loss": None if best is None else best[0],
+        "best_trial": None if tuned is None else tuned[1],
         **_counts(kept),
         "default_scores": default["scores"],
         "default_training": default["training"],
-        "stopped_by": found.stopped_by,
+        "stopped_by": clock.stopped_by,
         "seconds": round(tried, 3),
         "study": None if study is None else str(study),
         "study_name": kept.study_name,
     }
     facts["seconds"] = round(perf_counter() - started, 3)
     return keep_run(out or default_folder(source), work, estimator, facts, overwrite=overwrite)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the trials brought: losses in the same cross-validation; settings and number of the best trial, if it beats the default."""
-
-    default_loss: float | None
-    best_loss: float | None
-    best: dict[str, Any]
-    number: int | None
-    stopped_by: str
 
 
 def _check(trials: int, seconds: float | None, fixed: Mapping[str, Any]) -> None:
@@ -158,14 +137,14 @@ def _check(trials: int, seconds: float | None, fixed: Mapping[str, Any]) -> None
         raise SettingError("there is nothing to search for: every setting is chosen already. Use plainnet train.")
 
 
-def _about(work: Work, test_share: float, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def _about(work: Work, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a study is of: its trials can be compared only where all this is the same."""
     return {
         "target": work.facts["target"],
         "sha256": work.facts["table"]["sha256"],
         "task": work.task,
         "seed": work.seed,
-        "split": f"by {work.facts['split']['by']}, test {test_share:g}",
+        "split": f"by {work.facts['split']['by']}, test {work.facts['test_share']:g}",
         "kinds": {name: work.kinds[name] for name in sorted(work.kinds)},
         "settings": {name: plain(fixed[name]) for name in sorted(fixed)},
     }
@@ -192,7 +171,17 @@ def _open(path: Path | None, about: Mapping[str, Any]) -> Study:
         url = URL.create("sqlite", database=str(path)).render_as_string()
         storage = optuna.storages.RDBStorage(url)
         for other in optuna.get_all_study_names(storage):
-            _compare(path, optuna.load_study(study_name=other, storage=storage).user_attrs.get("plainnet", {}), about)
+            kept = optuna.load_study(study_name=other, storage=storage).user_attrs.get("plainnet", {})
+            changed = (
+                [key for key in about if kept.get(key) != about[key]] if kept.get("target") == about["target"] else []
+            )
+            if changed:
+                key, was = changed[0], kept.get(changed[0])
+                what = "table, or this table before it changed" if key == "sha256" else key
+                raise SettingError(
+                    f"{str(path)!r} holds trials of {about['target']!r} with another {what} ({was!r:.60}, not {about[key]!r:.60}), "
+                    "which cannot be compared with new ones. Name another file with --study."
+                )
         study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
         study.set_user_attr("plainnet", about)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a process that was killed
@@ -207,21 +196,7 @@ def _open(path: Path | None, about: Mapping[str, Any]) -> Study:
         ) from error
 
 
-def _compare(path: Path, other: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Refuse to mix trials of the same target that cannot be compared."""
-    if other.get("target") != about["target"]:
-        return
-    for key, value in about.items():
-        if other.get(key) == value:
-            continue
-        what = "table, or this table before it changed" if key == "sha256" else key
-        raise SettingError(
-            f"{str(path)!r} holds trials of {about['target']!r} with another {what} ({other.get(key)!r:.60}, not {value!r:.60}), which "
-            "cannot be compared with new ones. Name another file with --study."
-        )
-
-
-def _bench(work: Work, fitted: NetClassifier | NetRegressor, fixed: Mapping[str, Any]) -> Bench:
+def _bench(work: Work, fitted: Estimator, fixed: Mapping[str, Any]) -> Bench:
     """Encode the rows as the default's networks see them."""
 
     def encoded(part: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -230,24 +205,26 @@ def _bench(work: Work, fitted: NetClassifier | NetRegressor, fixed: Mapping[str,
         return torch.from_numpy(x), torch.from_numpy(fitted.target_.encode(y))
 
     x, y = encoded("train")
-    shape = Shape(
-        len(feature_names(fitted.schema_)),
-        fitted.target_.n_outputs,
-        activation=activation_of(fitted),
-        bins=position_bins(fitted.schema_),
-    )
+    n_in, bins = len(feature_names(fitted.schema_)), position_bins(fitted.schema_)
+    shape = Shape(n_in, fitted.target_.n_outputs, activation=activation_of(fitted), bins=bins)
     validation = encoded("validation") if "validation" in work.scored else None
     return Bench(x, y, validation, shape, fitted.target_, fixed, work.seed)
 
 
-def _search(study: Study, bench: Bench, n_trials: int, clock: Clock, *, progress: bool) -> _Found:
-    """Measure the default settings, then try others."""
+#: The loss, the number and the parameters of a trial.
+Best = tuple[float, int, dict[str, Any]]
+
+
+def _search(
+    study: Study, bench: Bench, n_trials: int, clock: Clock, *, progress: bool
+) -> tuple[float | None, Best | None]:
+    """Measure the default settings, then try others; return the default's loss and the best trial, in the same cross-validation."""
     default = study.user_attrs.get("default_loss")
     try:
         if default is None:
             attempts = bench.begin([{}])
             if not all(bench.go_on(attempts, rung, clock) for rung in bench.rungs):
-                return _Found(None, None, {}, None, clock.stopped_by)
+                return None, None
             default = attempts[0].loss if isfinite(attempts[0].loss) else None
             study.set_user_attr("default_loss", default)
         done = _counts(study)["trials"]
@@ -255,14 +232,7 @@ def _search(study: Study, bench: Bench, n_trials: int, clock: Clock, *, progress
             search(study, bench, n_trials, clock, lambda: advance(_so_far(study, default)))
     except KeyboardInterrupt:
         clock.stopped_by = "interrupt"
-    best = _best(study)
-    if best is None:
-        return _Found(default, None, {}, None, clock.stopped_by)
-    loss, number, params = best
-    is_better = default is None or loss < default
-    return _Found(
-        default, loss, settings_of(params) if is_better else {}, number if is_better else None, clock.stopped_by
-    )
+    return default, _best(study)
 
 
 def _so_far(study: Study, default: float | None) -> str:
@@ -271,8 +241,8 @@ def _so_far(study: Study, default: float | None) -> str:
     return "loss: " + ", ".join(known + ([f"best {best[0]:.5g}"] if best else []))
 
 
-def _best(study: Study) -> tuple[float, int, dict[str, Any]] | None:
-    """Return the loss, the number and the parameters of the best trial that was trained to its end; None without such."""
+def _best(study: Study) -> Best | None:
+    """Return the best trial that was trained to its end; None without such."""
     from optuna.trial import TrialState
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

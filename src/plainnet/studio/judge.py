@@ -15,7 +15,7 @@ from plainnet.errors import DataWarning, PlainnetError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.regressor import NetRegressor
 from plainnet.evaluation.bootstrap import draw_rows
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.evaluation.explain import permutation_importance
 from plainnet.runs.again import test_rows_of
 from plainnet.runs.runs import Run, read_run

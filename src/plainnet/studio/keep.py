@@ -16,7 +16,7 @@ from plainnet.errors import DataWarning, RunError
 from plainnet.estimators.classifier import NetClassifier
 from plainnet.estimators.predictions import prediction_columns
 from plainnet.estimators.regressor import NetRegressor
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.networks.layers import PiecewiseLinearEncoding
 from plainnet.packs.members import DECAY, default_rate
 from plainnet.runs.runs import Run

@@ -14,7 +14,7 @@ from torch import nn
 
 from plainnet.engines.prediction import predict
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.tables.encode import encode, feature_names
 from plainnet.tables.target import ClassTarget, NumberTarget
 

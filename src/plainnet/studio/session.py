@@ -17,7 +17,7 @@ from torch import nn
 
 from plainnet.engines.job import Epochs
 from plainnet.errors import PlainnetError
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.runs.runs import free_name
 from plainnet.runs.train_run import train_run
 from plainnet.settings import FitSettings

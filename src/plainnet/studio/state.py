@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from plainnet.errors import RunError, SettingError
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.runs.runs import read_model_of
 from plainnet.studio.session import Order, Session
 from plainnet.studio.tables import remembered, table_path

@@ -12,7 +12,7 @@ import polars as pl
 
 from plainnet.errors import DataWarning, TableError
 from plainnet.estimators.classifier import NetClassifier
-from plainnet.evaluation.encoded import Estimator
+from plainnet.evaluation.evaluation import Estimator
 from plainnet.evaluation.shapley import MOST_BACKGROUND, explain_row
 from plainnet.runs.again import find_table
 from plainnet.runs.runs import read_run
@@ -84,8 +84,7 @@ def why(path: Path, estimator: Estimator, values: Mapping[str, Any]) -> dict[str
 
 @remembered(4)
 def _background(path: Path) -> pl.DataFrame:
-    own = find_table(read_run(path))
-    train = own.table[own.parts["train"]]
+    train, _ = find_table(read_run(path))[1].of("train")
     return train.sample(min(MOST_BACKGROUND, train.height), seed=0)
 
 
