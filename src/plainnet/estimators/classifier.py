@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -11,19 +12,18 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import columns_of, refuse_dates
 from plainnet.tables.target import ClassTarget, LabelsTarget, Target
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["NetClassifier"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     """Predict classes of any number and type with plain networks that vote.
 
@@ -75,54 +75,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     array(['tree', 'house'], dtype='<U5')
     """
 
-    def __init__(
-        self,
-        *,
-        effort: str = "default",
-        members: int | None = None,
-        time_limit: float | None = None,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        dropout: float | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | str | None = None,
-        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        monotone: Mapping[str, int] | None = None,
-        class_weight: Mapping[Any, float] | str | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            effort=effort,
-            members=members,
-            time_limit=time_limit,
-            hidden=hidden,
-            activation=activation,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            validation_fraction=validation_fraction,
-            network=network,
-            loss=loss,
-            optimizer=optimizer,
-            kinds=kinds,
-            monotone=monotone,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    class_weight: Mapping[Any, float] | str | None = None
+    random_state: int | np.random.RandomState | None = 0
+    device: str = "auto"
+    verbose: bool = False
 
     loss_names: ClassVar[tuple[str, ...]] = ()
 

@@ -66,60 +66,38 @@ class BegunFit:
     there: npt.NDArray[np.bool_] | None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of NetClassifier and NetRegressor; not made to be used itself."""
 
-    def __init__(
-        self,
-        *,
-        effort: str = "default",
-        members: int | None = None,
-        time_limit: float | None = None,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        dropout: float | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | str | None = None,
-        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        monotone: Mapping[str, int] | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        self.effort = effort
-        self.members = members
-        self.time_limit = time_limit
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.network = network
-        self.loss = loss
-        self.optimizer = optimizer
-        self.kinds = kinds
-        self.monotone = monotone
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+    effort: str = "default"
+    members: int | None = None
+    time_limit: float | None = None
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    dropout: float | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    validation_fraction: float | None = None
+    network: Callable[[int, int], nn.Module] | None = None
+    loss: Loss | str | None = None
+    optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
+    kinds: Mapping[str, str] | None = None
+    monotone: Mapping[str, int] | None = None
+    if TYPE_CHECKING:  # last in each constructor
+        random_state: int | np.random.RandomState | None = 0
+        device: str = "auto"
+        verbose: bool = False
 
     # What a classifier and a regressor do each in their own way.
     loss_names: ClassVar[tuple[str, ...]]
-    check_y: Callable[[Any], Array]
-    _learn_target: Callable[[Array, Array | None], Target]
-    _loss: Callable[[], nn.Module]
-    _decoded: Callable[[npt.NDArray[np.float64]], Array]
+    check_y: ClassVar[Callable[[Any, Any], Array]]
+    _learn_target: ClassVar[Callable[[Any, Array, Array | None], Target]]
+    _loss: ClassVar[Callable[[Any], nn.Module]]
+    _decoded: ClassVar[Callable[[Any, npt.NDArray[np.float64]], Array]]
 
     # Fitting.
 
