@@ -71,9 +71,7 @@ def width_of(column: Column) -> int:
 
 def coded(column: Column) -> Iterator[tuple[str, Spread]]:
     """Yield the numbers of a column that have bins."""
-    named = {column.name: column.spread} if column.kind == "number" else {}
-    named |= {f"{column.name}: {part}": spread for part, spread in (column.parts or {}).items()}
-    yield from ((name, spread) for name, spread in named.items() if spread is not None and spread.knots)
+    yield from ((name, spread) for name, spread in column.numbers.items() if spread.knots)
 
 
 def encode(schema: Schema, table: pl.DataFrame) -> tuple[Features, dict[str, int]]:
@@ -159,7 +157,7 @@ def _changed(column: Column, series: pl.Series) -> str:
 def _names(column: Column) -> Iterator[str]:
     missing = [f"{column.name} {MISSING}"] if column.missing else []
     if column.kind == "date":
-        yield from [f"{column.name}: {part}" for part in column.parts or {}] + missing
+        yield from [*column.numbers, *missing]
     elif column.kind == "category":
         yield from (f"{column.name}={level}" for level in column.levels)
         if column.other:

@@ -98,6 +98,13 @@ class Column:
         """Whether the network sees this column."""
         return self.kind in ("number", "category", "flag", "date")
 
+    @property
+    def numbers(self) -> dict[str, Spread]:
+        """The numbers that the network sees of a number or a date, by name."""
+        if self.kind == "number" and self.spread is not None:
+            return {self.name: self.spread}
+        return {f"{self.name}: {part}": spread for part, spread in (self.parts or {}).items()}
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as plain values; what it has not is left out."""
         return {key: value for key, value in asdict(self).items() if value not in (None, (), 0) or key == "missing"}
