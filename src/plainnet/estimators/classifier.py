@@ -15,6 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import columns_of, refuse_dates
+from plainnet.tables.tables import take_target
 from plainnet.tables.target import ClassTarget, LabelsTarget, Target
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, (N,), of the type of ``classes_``; or its labels, (N, L) of 0 and 1."""
-        joint = self._joint(X)
-        return self.target_.decode(joint)
+        return self.target_.decode(self._joint(X))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the probability of each class, or of each label, float32 of shape (N, C), in the order of ``classes_``."""
@@ -124,7 +124,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             y: (N,) targets, or the name of their column in X.
             sample_weight: (N,) weight of each row.
         """
-        X, y = self._rows_and_y(X, y)
+        X, y = take_target(X, y)[:2] if isinstance(y, str) else (X, y)
         return float(super().score(X, y, sample_weight))
 
     def check_y(self, y: Any) -> npt.NDArray[Any]:

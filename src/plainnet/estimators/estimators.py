@@ -34,7 +34,7 @@ from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.rows import RowEncoder
 from plainnet.tables.scan import Scan
 from plainnet.tables.schema import Schema
-from plainnet.tables.tables import merge_repeated_rows, take_target
+from plainnet.tables.tables import merge_repeated_rows
 from plainnet.tables.target import CountTarget, NumberTarget, Target
 from plainnet.training.history import History
 
@@ -227,11 +227,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """Keep what prediction intervals need; a classifier has none."""
 
     def _data(
-        self,
-        table: pl.DataFrame,
-        y: Array,
-        weight: Array | None,
-        held: tuple[Array, Array, Array | None] | None = None,
+        self, table: pl.DataFrame, y: Array, weight: Array | None, held: tuple[Array, Array, Array | None] | None = None
     ) -> PackData:
         x, _ = encode(self.schema_, table)
         return PackData.of(x, self.target_.encode(y), self.target_, weight, held)
@@ -248,18 +244,13 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
         n_in, target = len(feature_names(self.schema_)), self.target_
         shape = Shape(n_in, target.n_outputs, activation=activation_of(self), bins=position_bins(self.schema_))
+        # Members of a loss of one's own are not told to learn the logarithm.
+        logs = target.logs if isinstance(target, NumberTarget) and not target.quantiles and self.loss is None else None
         return draw_recipes(
-            settings, shape, is_class=not isinstance(target, NumberTarget | CountTarget), has_logs=self._has_logs(), seed=seed,
+            settings, shape, is_class=not isinstance(target, NumberTarget | CountTarget), has_logs=logs is not None, seed=seed,
             hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
             monotone=monotone_of(self.monotone, self.schema_, target),
         )  # fmt: skip
-
-    def _has_logs(self) -> bool:
-        """Whether some members may learn the logarithm of the target: those of a loss of one's own are told by nobody."""
-        target = self.target_
-        return (
-            isinstance(target, NumberTarget) and target.logs is not None and self.loss is None and not target.quantiles
-        )
 
     def _build(self, recipe: Recipe) -> nn.Module:
         return recipe.build(None if self.network is None else module_of(self.network))
@@ -303,16 +294,12 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Weights.
 
-    def _class_weights(self, y: Array) -> Array | None:
-        """(N,) a further weight of each row, None: 1."""
-        class_weight = getattr(self, "class_weight", None)  # a regressor has none
-        return None if class_weight is None else compute_sample_weight(class_weight, y)
-
     def _joint_weight(self, y: Array, weight: Array | None) -> Array | None:
-        class_weight = self._class_weights(y)
-        if weight is None or class_weight is None:
-            return class_weight if weight is None else weight
-        return weight * class_weight
+        class_weight = getattr(self, "class_weight", None)  # a regressor has none
+        if class_weight is None:
+            return weight
+        of_class: Array = compute_sample_weight(class_weight, y)
+        return of_class if weight is None else weight * of_class
 
     # Predicting.
 
@@ -326,10 +313,6 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         warn_of_unseen(unseen)
         return predict_members(self.members_, x, self.target_)
-
-    def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Take the target out of a table where y names its column."""
-        return take_target(X, y)[:2] if isinstance(y, str) else (X, y)
 
     # Saving.
 

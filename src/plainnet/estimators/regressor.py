@@ -16,6 +16,7 @@ from plainnet.errors import SettingError, TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
 from plainnet.settings import TINY_ROWS
+from plainnet.tables.tables import take_target
 from plainnet.tables.target import CountTarget, NumberTarget
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             y: (N,) targets, or the name of their column in X.
             sample_weight: (N,) weight of each row.
         """
-        X, y = self._rows_and_y(X, y)
+        X, y = take_target(X, y)[:2] if isinstance(y, str) else (X, y)
         if self.quantiles is None:
             return float(super().score(X, y, sample_weight))
         y, predicted = self.check_y(y), self.predict(X)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from plainnet.training.history import History
 from plainnet.training.many import Trial
 from plainnet.training.schedules import warmup_cosine
 
-__all__ = ["CUTS", "Pack", "PackJob", "bounded", "check_trained", "fold_of_rows", "make_pack_job"]
+__all__ = ["CUTS", "Pack", "PackJob", "bounded", "check_trained", "fold_of_rows", "make_pack_job", "member_trial"]
 
 Array = npt.NDArray[np.float64]
 
@@ -166,17 +166,12 @@ def make_pack_job(
         time_limit: as in ``PackJob``.
     """
     held_out, trials = [], []
-    folds: dict[int, npt.NDArray[np.int64]] = {}
+    fold_of = cache(lambda group: fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + group))
     for recipe in recipes:
-        kept = np.arange(len(data.x))
-        held = kept[:0]
-        if recipe.fold >= 0:
-            if recipe.group not in folds:
-                folds[recipe.group] = fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + recipe.group)
-            kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
-        held_out.append(held)
+        is_held = np.zeros(len(data.x), dtype=bool) if recipe.fold < 0 else fold_of(recipe.group) == recipe.fold
+        held_out.append(np.flatnonzero(is_held))
         network = build(recipe)
-        trials.append(_trial(network, optimize(network, recipe), loss, data, kept, held, settings, recipe))
+        trials.append(_trial(network, optimize(network, recipe), loss, data, is_held, settings, recipe))
     if engine == "fused" and device == "cpu":  # now, so that a member's numbers are its own wherever it is trained
         for trial in trials:
             trial.options["dropout_seed"] = draw_dropout_seed(trial.model)
@@ -201,35 +196,33 @@ def _trial(
     optimizer: torch.optim.Optimizer,
     loss: Loss,
     data: PackData,
-    kept: Rows,
-    held: Rows,
+    is_held: npt.NDArray[np.bool_],
     settings: FitSettings,
     recipe: Recipe,
 ) -> Trial:
-    weight = data.weight
+    def rows(which: Any) -> tuple[Any, ...]:
+        weight = None if data.weight is None else data.weight[which]
+        return data.x[which], recipe.targets(data.y[which], data.target), weight
 
-    validation: tuple[Any, ...] | None = None
-    if len(held):
-        validation = (data.x[held], recipe.targets(data.y[held], data.target), None if weight is None else weight[held])
-    elif data.validation is not None:
+    n_held = int(is_held.sum())
+    x, y, weight = rows(np.flatnonzero(~is_held) if n_held else slice(None))  # which copies nothing
+    validation = rows(np.flatnonzero(is_held)) if n_held else None
+    if validation is None and data.validation is not None:
         validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
     if validation is not None and validation[2] is None:
         validation = validation[:2]
-    n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
-    everything = len(kept) == len(data.x)
+    return member_trial(
+        network, optimizer, loss, settings, settings.epochs * -(-len(x) // min(settings.batch_size, len(x))),
+        x=x, y=y, sample_weight=weight, epochs=settings.epochs, validation=validation,
+        stopping=None if validation is None else EarlyStopping(patience=settings.patience), seed=recipe.seed,
+    )  # fmt: skip
+
+
+def member_trial(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int, **more: Any
+) -> Trial:
+    """Return a training of so many steps, with what all members share."""
     return Trial(
-        network,
-        optimizer,
-        loss=loss,
-        x=data.x if everything else data.x[kept],
-        y=recipe.targets(data.y if everything else data.y[kept], data.target),
-        sample_weight=None if weight is None else weight[kept],
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        validation=validation,
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
-        scheduler_every="step",
-        stopping=EarlyStopping(patience=settings.patience) if validation is not None else None,
-        clip_grad_norm=1.0,
-        seed=recipe.seed,
-    )
+        network, optimizer, loss=loss, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)), **more,
+    )  # fmt: skip

@@ -38,11 +38,7 @@ Array = npt.NDArray[np.float64]
 
 
 def train_pack(
-    job: PackJob,
-    *,
-    progress: bool = False,
-    on_epochs: OnEpochs | None = None,
-    checkpoints: Checkpoints | None = None,
+    job: PackJob, *, progress: bool = False, on_epochs: OnEpochs | None = None, checkpoints: Checkpoints | None = None
 ) -> Pack:
     """Train the members, choose the weights of their vote, and predict the rows that each held out.
 
@@ -140,12 +136,7 @@ def train_all(
 
 
 def _train_in_turn(
-    trials: Sequence[Trial],
-    device: str,
-    time_limit: float | None,
-    *,
-    progress: bool,
-    on_epochs: OnEpochs | None = None,
+    trials: Sequence[Trial], device: str, time_limit: float | None, *, progress: bool, on_epochs: OnEpochs | None = None
 ) -> list[History]:
     """Train one after the other on a GPU, until Ctrl-C or, between two of them, the time limit ends it."""
     histories: list[History] = []

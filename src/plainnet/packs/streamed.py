@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained
+from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained, member_trial
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
@@ -30,7 +30,6 @@ from plainnet.tables.target import Target
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial
 from plainnet.training.progress import count_bar
-from plainnet.training.schedules import warmup_cosine
 
 __all__ = ["Weigh", "train_streamed"]
 
@@ -153,7 +152,7 @@ def train_streamed(
             network = build(recipe)
             optimizer = optimize(network, recipe)
             signs.enter_context(bounded(optimizer, network, recipe))
-            runners.append(Runner(recipe, _trial(network, optimizer, loss, settings, n_steps)))
+            runners.append(Runner(recipe, member_trial(network, optimizer, loss, settings, n_steps, epochs=1)))
         started = perf_counter()
         run = partial(train_all, device=device, engine=engine)
         cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
@@ -161,15 +160,6 @@ def train_streamed(
     check_trained(members, (runner.history.failure for runner in runners))
     elect(data, members)
     return Pack(members, None, cut, perf_counter() - started)
-
-
-def _trial(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int
-) -> Trial:
-    return Trial(
-        network, optimizer, loss=loss, epochs=1, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
-    )  # fmt: skip
 
 
 def _run(
@@ -240,13 +230,7 @@ def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epo
 
 
 def _give(
-    runner: Runner,
-    rows: Rows,
-    weight: npt.NDArray[np.float64] | None,
-    data: PackData,
-    number: int,
-    *,
-    is_last: bool,
+    runner: Runner, rows: Rows, weight: npt.NDArray[np.float64] | None, data: PackData, number: int, *, is_last: bool
 ) -> None:
     """Give a member its next piece, and after an epoch's last one the rows to be judged on."""
     recipe = runner.recipe

@@ -155,9 +155,7 @@ class TrainingRows:
     def _weight_column(self) -> str | None:
         return self.weight if isinstance(self.weight, str) else None
 
-    def pieces(
-        self,
-    ) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
+    def pieces(self) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
         """Read the rows as ``Scan.pieces`` does.
 
         Yields:

@@ -7,7 +7,7 @@ made of plain values, so that it can be printed, compared, and stored in a model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import polars as pl
 from plainnet.errors import SettingError, TableError
 from plainnet.tables.bins import find_knots
 from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
-from plainnet.tables.kinds import KINDS, decide_kind, numbers_of
+from plainnet.tables.kinds import decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
 
 __all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels"]
@@ -118,12 +118,6 @@ class Column:
         if "parts" in values:
             values["parts"] = {name: Spread.from_json(spread) for name, spread in values["parts"].items()}
         values["levels"] = tuple(values.get("levels", ()))
-        unknown = set(values) - {each.name for each in fields(cls)}
-        if unknown or values.get("kind") not in KINDS:
-            raise TableError(
-                f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}. Another "
-                "version wrote it, or it is damaged."
-            )
         return cls(**values)
 
 
