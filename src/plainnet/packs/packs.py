@@ -144,19 +144,12 @@ def _train_in_turn(
     for number, trial in enumerate(trials):
         last = histories[-1].stopped_by if histories else ""
         stopped_by = last if last in ("interrupt", "on_epoch") else ""
-        stopped_by = stopped_by or ("time" if histories and perf_counter() > deadline else "")
-        histories.append(
-            History("", "", stopped_by=stopped_by)
-            if stopped_by
-            else train(
-                trial.model,
-                optimizer=trial.optimizer,
-                device=device,
-                progress=progress,
-                on_epoch=None if on_epochs is None else _each_of(on_epochs, number, trial.model),
-                **trial.options,
-            )
-        )
+        if stopped_by or (histories and perf_counter() > deadline):
+            histories.append(History("", "", stopped_by=stopped_by or "time"))
+            continue
+        on_epoch = None if on_epochs is None else _each_of(on_epochs, number, trial.model)
+        options = {**trial.options, "on_epoch": on_epoch}
+        histories.append(train(trial.model, optimizer=trial.optimizer, device=device, progress=progress, **options))
     return histories
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from plainnet.engines.job import Epochs
+from plainnet.engines.job import Epoch, Epochs
 from plainnet.packs.members import Member, PackData
 from plainnet.packs.selection import vote_weights
 from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
@@ -101,15 +101,14 @@ def elect(data: PackData, members: list[Member]) -> Array | None:
 
 def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Array:
     """Return each group's predictions of the rows that its members held out, (G, N, C); NaN where none did."""
-    views: Array | None = None
-    for member in members:
-        rows = member.held_out
-        weight = None if data.weight is None else data.weight[rows]
-        own = _judged(member, data.x[rows], data.y[rows], data.target, weight)
-        if views is None:
-            views = np.full((len(groups), len(data.x), own.shape[1]), np.nan)
-        views[groups.index(member.recipe.group)][rows] = own
-    assert views is not None  # noqa: S101 - a pack has members
+    weights = [None if data.weight is None else data.weight[member.held_out] for member in members]
+    own = [
+        _judged(member, data.x[member.held_out], data.y[member.held_out], data.target, weight)
+        for member, weight in zip(members, weights, strict=True)
+    ]
+    views = np.full((len(groups), len(data.x), own[0].shape[1]), np.nan)
+    for member, view in zip(members, own, strict=True):
+        views[groups.index(member.recipe.group)][member.held_out] = view
     return views
 
 
@@ -130,25 +129,21 @@ def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: flo
     """
     histories = [member.history for member in members]
     first = max(histories, key=len)
+    stopped_by = stopped_by or first.stopped_by
     if len(histories) == 1:
-        return replace(first, stopped_by=stopped_by or first.stopped_by)
-    joint = History(first.engine, first.engine_reason, restored_best=first.restored_best)
-    joint.stopped_by = stopped_by or first.stopped_by
+        return replace(first, stopped_by=stopped_by)
 
-    def mean(values: Sequence[npt.NDArray[np.float64]]) -> list[float]:
-        table = np.full((len(values), len(first)), np.nan)
-        for row, own in zip(table, values, strict=True):
-            row[: len(own)] = own
-        means: list[float] = np.nanmean(table, axis=0).tolist()
-        return means
+    def padded(values: Sequence[Array], beyond: float = np.nan) -> Array:
+        return np.stack([np.pad(own, (0, len(first) - len(own)), constant_values=beyond) for own in values])
 
-    valid = [h.validation_losses for h in histories]
-    known = [v for v in valid if v is not None]
-    joint.epochs = Epochs()
-    joint.epochs.columns[0].extend(range(len(first)))
-    joint.epochs.columns[1].extend(mean([h.losses for h in histories]))
-    joint.epochs.columns[2].extend(mean(known) if len(known) == len(valid) else [None] * len(first))
-    joint.epochs.columns[3].extend(first.learning_rates.tolist())
-    own = np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0)
-    joint.epochs.columns[4].extend((own if seconds is None else own * (seconds / own.sum())).tolist())
-    return joint
+    known = [own.validation_losses for own in histories if own.validation_losses is not None]
+    all_known = len(known) == len(histories)
+    own = padded([own.seconds for own in histories], 0.0).sum(axis=0)
+    columns = (
+        range(len(first)), np.nanmean(padded([own.losses for own in histories]), axis=0).tolist(),
+        np.nanmean(padded(known), axis=0).tolist() if all_known else [None] * len(first), first.learning_rates.tolist(),
+        (own if seconds is None else own * (seconds / own.sum())).tolist(),
+    )  # fmt: skip
+    return History(
+        first.engine, first.engine_reason, Epochs(map(Epoch, *columns)), stopped_by, restored_best=first.restored_best
+    )
