@@ -20,7 +20,7 @@ from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
 from plainnet.tables.kinds import decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels"]
+__all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels", "level_rows"]
 
 #: One-hot columns of one category at most: beyond it, rare levels cost more weights than their rows can teach.
 MOST_LEVELS = 100
@@ -219,12 +219,8 @@ def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
 
 def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
     """Choose the levels of a category or flag, by the rows, or the weight, of each."""
-    levels = level_strings(series)
-    rows = pl.DataFrame({"level": levels, "rows": np.ones(len(levels)) if weight is None else weight})
-    counts = (
-        rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum()).filter(pl.col("rows") > 0)
-        .sort(["rows", "level"], descending=[True, False])
-    )  # fmt: skip
+    rows = level_rows(series, weight).filter(pl.col("rows") > 0)
+    counts = rows.sort(["rows", "level"], descending=[True, False])
     if column.kind == "flag":
         if counts.height > 2:
             raise TableError(
@@ -237,6 +233,12 @@ def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float
         kept = counts.head(MOST_LEVELS)
     other = round(float(counts["rows"].sum()) - float(kept["rows"].sum()))
     return replace(column, levels=tuple(kept["level"].to_list()), other=other)
+
+
+def level_rows(series: pl.Series, weight: npt.NDArray[np.float64] | None) -> pl.DataFrame:
+    """Count the rows, or add up the weights, of each level: a frame of level and rows."""
+    rows = pl.DataFrame({"level": level_strings(series), "rows": np.ones(len(series)) if weight is None else weight})
+    return rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum())
 
 
 def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:

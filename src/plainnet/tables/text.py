@@ -141,11 +141,10 @@ def unique_names(header: Sequence[str | None], where: str) -> list[str]:
 
 def _is_utf8(data: bytes) -> bool:
     """Decode piece by piece and throw the text away, so that a large file does not exist twice."""
-    decoder, step = codecs.getincrementaldecoder("utf-8")(), 1 << 24
+    step = 1 << 24
     try:
-        for start in range(0, len(data), step):
-            decoder.decode(data[start : start + step])
-        decoder.decode(b"", final=True)
+        for _ in codecs.iterdecode((data[start : start + step] for start in range(0, len(data), step)), "utf-8"):
+            pass
     except UnicodeDecodeError:
         return False
     return True
