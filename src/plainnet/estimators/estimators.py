@@ -141,18 +141,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
         check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
-        if table.height < 2:
-            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
+        settings = self._settings(table.height, 0.0 if validation is not None else self.validation_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        settings = FitSettings.derive(
-            table.height,
-            effort=self.effort,
-            members=self.members,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            patience=self.patience,
-            validation_share=0.0 if validation is not None else self.validation_fraction,
-        )
         if settings.is_tiny:
             table, y, weight = merge_repeated_rows(table, y, np.ones(len(y)) if weight is None else weight)
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
@@ -222,6 +212,15 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.out_of_fold_ = None
         self.history_ = join_histories(self.members_)
         return self
+
+    def _settings(self, n_rows: int, share: float | None) -> FitSettings:
+        """Return the dials for a table; ``share`` of its rows is held out by each member."""
+        if n_rows < 2:
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
+        return FitSettings.derive(
+            n_rows, effort=self.effort, members=self.members, batch_size=self.batch_size, epochs=self.epochs,
+            patience=self.patience, validation_share=share,
+        )  # fmt: skip
 
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
         """Keep what prediction intervals need; a classifier has none."""

@@ -52,6 +52,8 @@ MOST_ENCODERS = 4
 DEFAULT_SHARE = 1 / 6
 
 Told = Callable[[], None]
+#: Some rows, (n,), the chance that decides where each goes, and their weights.
+Part = tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
 
 
@@ -100,12 +102,7 @@ def fit_scan(
     if tally.without:
         message = f"{tally.without:,} rows without a value in {y!r} are left out"
         warnings.warn(message, DataWarning, stacklevel=3)
-    if tally.rows < 2:
-        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
-    settings = FitSettings.derive(
-        tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
-        epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
-    )  # fmt: skip
+    settings = estimator._settings(tally.rows, 0.0)
     estimator.n_features_in_ = len(training.columns)
     estimator.feature_names_in_ = np.array(training.columns, dtype=object)
     estimator.schema_ = found.schema
@@ -139,17 +136,15 @@ def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> TrainingR
         raise TableError("a table that is read piece by piece holds its target: name the column, fit(scan, 'column').")
     if validation is not None:
         raise SettingError("validation does not go with a table that is read piece by piece: leave it out.")
-    names = {"target": y}
-    if isinstance(sample_weight, str):
-        names["sample_weight"] = sample_weight
-    elif sample_weight is not None:
+    is_named = isinstance(sample_weight, str)
+    if sample_weight is not None and not is_named:
         sample_weight = row_weights(sample_weight, sum(scan.heights))
-    for name in names.values():
+    for name in (y, sample_weight) if is_named else (y,):
         if name not in scan.types:
             raise TableError(
                 f"the table has no column {name!r}{did_you_mean(name, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
             )
-    if isinstance(sample_weight, str) and not scan.types[sample_weight].is_numeric():
+    if is_named and not scan.types[sample_weight].is_numeric():
         dtype = scan.types[sample_weight]
         raise SettingError(f"sample_weight names the column {sample_weight!r}, which is {dtype}: weights are numbers.")
     return TrainingRows(scan, y, sample_weight)
@@ -186,10 +181,7 @@ def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
     assert tally.classes is not None  # noqa: S101 - the target was learnt from them
     classes = target.classes
     counts = np.array([tally.classes[each] for each in classes.tolist()], dtype=np.float64)
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        of_class = counts.sum() / (len(classes) * counts)
-    else:
-        of_class = compute_class_weight(class_weight, classes=classes, y=classes)
+    of_class = compute_class_weight(class_weight, classes=classes, y=classes, sample_weight=counts)
 
     def weigh(rows: Rows) -> npt.NDArray[np.float64]:
         own = np.asarray(of_class[rows[1]], dtype=np.float64)
@@ -227,7 +219,7 @@ def _write(
     # Few at once: features of many levels take much more room than the cells.
     n_rows = max(1, training.scan.settings.shard_bytes // (32 * writer.layout.n_features))
 
-    def parts() -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None]]:
+    def parts() -> Iterator[Part]:
         for numbers, piece, weight, _ in training.pieces():
             chances = row_shares(numbers, seed + 1)
             for first in range(0, len(piece), n_rows):
@@ -235,9 +227,7 @@ def _write(
                 yield piece[own], chances[own], None if weight is None else weight[own]
             told()
 
-    def encoded(
-        part: tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None],
-    ) -> tuple[Rows, Dealt]:
+    def encoded(part: Part) -> tuple[Rows, Dealt]:
         piece, chance, weight = part
         x, _ = encode(estimator.schema_, piece)
         y = estimator.target_.encode(target_array(piece[training.target]))
