@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def flattened(
         address = None if address is None else address + 4 * tensor.numel()
     if is_same:
         return before
-    values = np.empty(shape.n_weights, dtype=np.float32)
+    values = np.empty(sum(prod(size) for _, size in shape.tensors), dtype=np.float32)
     with torch.no_grad():
         for tensor, (_, view) in zip(tensors, shape.named(values), strict=True):
             view[...] = tensor.numpy()  # type: ignore[union-attr]  # none is missing

@@ -114,11 +114,6 @@ class Shape:
             yield name, values[start : start + size].reshape(shape)
             start += size
 
-    @property
-    def n_weights(self) -> int:
-        """Weights and biases."""
-        return sum(prod(shape) for _, shape in self.tensors)
-
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain values."""
         return asdict(self) | {"hidden": list(self.hidden), "bins": list(self.bins)}
