@@ -27,6 +27,7 @@ from plainnet.estimators.reading import table_and_y, table_of, training_rows
 from plainnet.estimators.streamed import asked_scan, fit_scan
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
+from plainnet.packs.shards import Rows
 from plainnet.packs.voting import join_histories, predict_members, vote_of
 from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
@@ -225,11 +226,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
         """Keep what prediction intervals need; a classifier has none."""
 
-    def _data(
-        self, table: pl.DataFrame, y: Array, weight: Array | None, held: tuple[Array, Array, Array | None] | None = None
-    ) -> PackData:
+    def _data(self, table: pl.DataFrame, y: Array, weight: Array | None, held: Rows | None = None) -> PackData:
         x, _ = encode(self.schema_, table)
-        return PackData.of(x, self.target_.encode(y), self.target_, weight, held)
+        return PackData.of((x, self.target_.encode(y), weight), self.target_, held)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss

@@ -23,6 +23,7 @@ from plainnet.estimators.inputs import row_weights
 from plainnet.packs.shards import Dealt, Layout, Rows, Shards, ShardWriter, writing
 from plainnet.settings import FitSettings
 from plainnet.tables.ahead import ahead
+from plainnet.tables.bins import Weight
 from plainnet.tables.encode import encode
 from plainnet.tables.folders import is_pattern
 from plainnet.tables.read import is_path
@@ -53,7 +54,7 @@ DEFAULT_SHARE = 1 / 6
 
 Told = Callable[[], None]
 #: Some rows, (n,), the chance that decides where each goes, and their weights.
-Part = tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None]
+Part = tuple[pl.DataFrame, npt.NDArray[np.float64], Weight]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from plainnet.engines.forward import FlatNetwork
 from plainnet.networks.monotone import Monotone
 from plainnet.networks.shape import Shape
+from plainnet.packs.shards import Rows as EncodedRows
 from plainnet.settings import FitSettings
 from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
@@ -45,19 +46,12 @@ class PackData:
     validation: tuple[Tensor, Tensor, npt.NDArray[np.float64] | None] | None = None
 
     @classmethod
-    def of(
-        cls,
-        x: npt.NDArray[np.float32],
-        y: npt.NDArray[Any],
-        target: Target,
-        weight: npt.NDArray[np.float64] | None,
-        validation: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None,
-    ) -> PackData:
-        """Return arrays as pack data; the arguments are the attributes."""
+    def of(cls, rows: EncodedRows, target: Target, validation: EncodedRows | None) -> PackData:
+        """Return the features, targets and weights of training rows and of validation rows as pack data."""
         from torch import from_numpy
 
-        held = None if validation is None else (*map(from_numpy, validation[:2]), validation[2])
-        return cls(from_numpy(x), from_numpy(y), target, weight, held)  # type: ignore[arg-type]  # mypy loses the lengths
+        held = None if validation is None else (from_numpy(validation[0]), from_numpy(validation[1]), validation[2])
+        return cls(from_numpy(rows[0]), from_numpy(rows[1]), target, rows[2], held)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -26,6 +25,7 @@ from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.tables.bins import Weight
 from plainnet.tables.target import Target
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial
@@ -34,7 +34,7 @@ from plainnet.training.progress import count_bar
 __all__ = ["Weigh", "train_streamed"]
 
 #: Weights of rows, (n,), by all that is said of them; None: all weigh the same.
-Weigh = Callable[[Rows], npt.NDArray[np.float64] | None]
+Weigh = Callable[[Rows], Weight]
 
 
 @dataclass
@@ -144,7 +144,7 @@ def train_streamed(
         TrainingError: no member could be trained; the message is the first one's reason.
     """
     nothing = shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))  # the vote is chosen on the held-out rows
-    data = PackData.of(*nothing[:2], target, None, held if held is None else (*held[:2], weigh(held)))
+    data = PackData.of((*nothing[:2], None), target, held if held is None else (*held[:2], weigh(held)))
     n_steps = settings.epochs * shards.n_steps(settings.batch_size)
     with contextlib.ExitStack() as signs:
         runners = []
@@ -229,9 +229,7 @@ def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epo
     return False
 
 
-def _give(
-    runner: Runner, rows: Rows, weight: npt.NDArray[np.float64] | None, data: PackData, number: int, *, is_last: bool
-) -> None:
+def _give(runner: Runner, rows: Rows, weight: Weight, data: PackData, number: int, *, is_last: bool) -> None:
     """Give a member its next piece, and after an epoch's last one the rows to be judged on."""
     recipe = runner.recipe
     validation: tuple[Any, ...] | None = None

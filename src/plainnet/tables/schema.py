@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import SettingError, TableError
-from plainnet.tables.bins import find_knots
+from plainnet.tables.bins import Weight, find_knots
 from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
 from plainnet.tables.kinds import decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
@@ -48,7 +48,7 @@ class Spread:
         return (self.quartile_3 - self.quartile_1) or (self.maximum - self.minimum) / 2 or 1.0
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> Spread:
+    def of(cls, values: npt.NDArray[np.float64], weight: Weight = None) -> Spread:
         """Measure finite values, (N,), N ≥ 1; a row of weight 2 counts like two rows.
 
         >>> Spread.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
@@ -134,13 +134,7 @@ class Schema:
     n_rows: int
 
     @classmethod
-    def learn(
-        cls,
-        table: pl.DataFrame,
-        *,
-        kinds: Mapping[str, str] | None = None,
-        weight: npt.NDArray[np.float64] | None = None,
-    ) -> Schema:
+    def learn(cls, table: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, weight: Weight = None) -> Schema:
         """Decide the kind of each column and measure what its encoding needs.
 
         Args:
@@ -194,7 +188,7 @@ class Schema:
         return cls(tuple(Column.from_json(column) for column in content["columns"]), int(content["n_rows"]))
 
 
-def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.float64] | None = None) -> Column:
+def learn_column(series: pl.Series, wanted: str | None, weight: Weight = None) -> Column:
     """Learn one column, of the kind that is wanted; None: found out."""
     kind, why = decide_kind(series) if wanted is None else (wanted, "chosen by the user")
     is_missing = series.is_null().to_numpy()
@@ -208,7 +202,7 @@ def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.f
     return column
 
 
-def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def _learn_number(column: Column, series: pl.Series, weight: Weight) -> Column:
     array = numbers_of(series).to_numpy().astype(np.float64)
     known = np.isfinite(array)
     if not known.any():
@@ -217,7 +211,7 @@ def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
     return replace(column, spread=spread, missing=count_rows(~known, weight))
 
 
-def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def learn_levels(column: Column, series: pl.Series, weight: Weight) -> Column:
     """Choose the levels of a category or flag, by the rows, or the weight, of each."""
     rows = level_rows(series, weight).filter(pl.col("rows") > 0)
     counts = rows.sort(["rows", "level"], descending=[True, False])
@@ -235,13 +229,13 @@ def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float
     return replace(column, levels=tuple(kept["level"].to_list()), other=other)
 
 
-def level_rows(series: pl.Series, weight: npt.NDArray[np.float64] | None) -> pl.DataFrame:
+def level_rows(series: pl.Series, weight: Weight) -> pl.DataFrame:
     """Count the rows, or add up the weights, of each level: a frame of level and rows."""
     rows = pl.DataFrame({"level": level_strings(series), "rows": np.ones(len(series)) if weight is None else weight})
     return rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum())
 
 
-def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def _learn_date(column: Column, series: pl.Series, weight: Weight) -> Column:
     dates, date_format = parse_dates(series)
     if dates is None:
         raise TableError(
@@ -279,7 +273,7 @@ def _level_order(level: str) -> tuple[bool, float, str]:
         return (True, 0.0, level)
 
 
-def count_rows(rows: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64] | None) -> int:
+def count_rows(rows: npt.NDArray[np.bool_], weight: Weight) -> int:
     """Count rows; where the weights are whole numbers, a row of weight 2 is two."""
     if weight is None or not np.array_equal(weight, np.rint(weight)):
         return int(rows.sum())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import TableError
+from plainnet.tables.bins import Weight
 from plainnet.tables.kinds import kind_of_levels
 from plainnet.tables.scan import TrainingRows, row_shares
 from plainnet.tables.schema import Column, Schema, count_rows, learn_column, learn_levels, level_rows
@@ -59,7 +60,7 @@ class Tally:
     extremes: tuple[Any, Any] | None = None
     levels: Counter[str] | None = None
 
-    def add(self, series: pl.Series, most: int, weight: npt.NDArray[np.float64] | None) -> None:
+    def add(self, series: pl.Series, most: int, weight: Weight) -> None:
         """Count the cells of a piece; levels by the weights of their rows."""
         self.missing += int(_is_missing(series).sum())
         finite = series.filter(series.is_finite()) if series.dtype.is_float() else series
@@ -85,7 +86,7 @@ class Sketch:
 
     schema: Schema
     y: npt.NDArray[Any]
-    weight: npt.NDArray[np.float64] | None
+    weight: Weight
     target: TargetTally
     sample_rows: int
 
@@ -153,12 +154,7 @@ def sketch(
 
 
 def _exact(
-    column: Column,
-    tally: Tally,
-    sample: pl.Series,
-    weight: npt.NDArray[np.float64] | None,
-    n_rows: int,
-    kinds: Mapping[str, str],
+    column: Column, tally: Tally, sample: pl.Series, weight: Weight, n_rows: int, kinds: Mapping[str, str]
 ) -> Column:
     """Put what was counted on all rows in the place of what the sample shows."""
     # With the least and the largest value, a number that seldom leaves 0 is no constant, and one that has a 2 is no flag.

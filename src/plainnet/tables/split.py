@@ -17,16 +17,11 @@ from plainnet.errors import SettingError, TableError
 __all__ = ["split_rows"]
 
 Rows = npt.NDArray[np.int64]
+Keys = npt.NDArray[Any] | None
 
 
 def split_rows(
-    n_rows: int,
-    share: float,
-    *,
-    seed: int = 0,
-    stratify: npt.NDArray[Any] | None = None,
-    groups: npt.NDArray[Any] | None = None,
-    time: npt.NDArray[Any] | None = None,
+    n_rows: int, share: float, *, seed: int = 0, stratify: Keys = None, groups: Keys = None, time: Keys = None
 ) -> tuple[Rows, Rows]:
     """Split rows in two.
 
