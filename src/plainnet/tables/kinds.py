@@ -25,9 +25,8 @@ MANY_LEVELS = 0.5
 #: Share of a text column's cells that have to be numbers for the rest to be taken as missing.
 ENOUGH_NUMBERS = 0.95
 IDENTIFIER_NAME = re.compile(
-    r"(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$", re.IGNORECASE
+    r"(?i:(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$)|[a-z](Id|ID)$"
 )
-IDENTIFIER_CAMEL = re.compile(r"[a-z](Id|ID)$")
 
 
 def decide_kind(series: pl.Series) -> tuple[str, str]:
@@ -95,7 +94,7 @@ def _is_identifier_name(name: str) -> bool:
     >>> [_is_identifier_name(name) for name in ("id", "customerID", "row_id", "humid", "paid")]
     [True, True, True, False, False]
     """
-    return bool(IDENTIFIER_NAME.search(name) or IDENTIFIER_CAMEL.search(name))
+    return bool(IDENTIFIER_NAME.search(name))
 
 
 def numbers_of(series: pl.Series) -> pl.Series:

@@ -99,19 +99,16 @@ def is_path(source: Any) -> bool:
 def _read_path(source: str, query: str | None, limit_bytes: int) -> pl.DataFrame:
     """Tell URLs from files, and databases from other files."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
-    if scheme is None:
-        path = _existing(source)
-    elif scheme[1].lower() in ("postgresql", "postgres"):
+    kind = scheme[1].lower() if scheme else ""
+    if kind in ("postgresql", "postgres"):
         return read_postgres(source, query)
-    elif scheme[1].lower() == "sqlite":
-        path = _existing(_sqlite_path(source))
-        return read_sqlite(path, query)
-    else:
+    if kind not in ("", "sqlite"):
         raise TableError(
-            f"{without_password(source)}: tables are not read from {scheme[1]}:// addresses. Download the file first "
+            f"{without_password(source)}: tables are not read from {kind}:// addresses. Download the file first "
             "and pass its path (databases: sqlite:/// and postgresql://)."
         )
-    if path.suffix.lower() in SQLITE:
+    path = _existing(_sqlite_path(source) if kind else source)
+    if kind or path.suffix.lower() in SQLITE:
         return read_sqlite(path, query)
     if query is not None:
         raise TableError(f"query={query!r} is for databases, and {path} is none. Leave query out.")
@@ -197,7 +194,7 @@ def _read_json(text: bytes, where: str) -> pl.DataFrame:
 
 def _json_rows(text: str, where: str, *, is_array: bool) -> list[dict[str, Any]]:
     pieces = [(1, text)] if is_array else [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    rows: list[Any] = []
+    rows: list[dict[str, Any]] = []
     for number, piece in pieces:
         try:
             value = json.loads(piece)
@@ -207,12 +204,12 @@ def _json_rows(text: str, where: str, *, is_array: bool) -> list[dict[str, Any]]
             raise TableError(
                 f"{where}, {at}: {reason}. It must be an array of objects, or one object a line."
             ) from None
-        rows.extend(value if is_array else [value])
-        wrong = next((row for row in (value if is_array else [value]) if not isinstance(row, dict)), None)
-        if wrong is not None:
-            raise TableError(
-                f'{where}, line {number}: {str(wrong)[:40]!r} is not an object. Write rows as {{"name": value}}.'
-            )
+        for row in value if is_array else [value]:
+            if not isinstance(row, dict):
+                raise TableError(
+                    f'{where}, line {number}: {str(row)[:40]!r} is not an object. Write rows as {{"name": value}}.'
+                )
+            rows.append(row)
     return rows
 
 

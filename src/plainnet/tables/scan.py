@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +110,9 @@ class Scan:
             number += 1
         path, first = self.files[number], place * size
         piece = _read(path, names, first, min(size, self.heights[number] - first))
-        _check_unchanged(path, self.stamps[number])
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != self.stamps[number]:
+            raise _changed(path)
         numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
         piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
         kept = np.ones(piece.height, dtype=bool)
@@ -205,6 +206,11 @@ def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:
         TableError: there is no such file, one is no Parquet file, is damaged or empty, or has other columns than the first.
         SettingError: a setting is out of its range.
     """
+    try:
+        dials = ScanSettings(**settings)
+    except TypeError as error:
+        known = ", ".join(vars(ScanSettings()))
+        raise SettingError(f"scan_table has no setting {sorted(settings)[0]!r}: it has {known}.") from error
     name = os.fspath(source)
     files = tuple(expand(name)) if is_pattern(name) else (Path(name).expanduser(),)
     stamps, heights, types = [], [], []
@@ -229,15 +235,7 @@ def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:
         plain = plain_types(pl.DataFrame(schema=schema)).schema
         types.append({name: pl.Null() if schema[name] == pl.Null else plain[name] for name in schema})
     common = {name: pl.String() if t == pl.Null else t for name, t in common_types(types, files).items()}
-    return Scan(name, files, tuple(stamps), tuple(heights), common, _settings(settings))
-
-
-def _settings(given: Mapping[str, Any]) -> ScanSettings:
-    try:
-        return ScanSettings(**given)
-    except TypeError as error:
-        known = ", ".join(vars(ScanSettings()))
-        raise SettingError(f"scan_table has no setting {sorted(given)[0]!r}: it has {known}.") from error
+    return Scan(name, files, tuple(stamps), tuple(heights), common, dials)
 
 
 def row_shares(numbers: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float64]:
@@ -269,12 +267,6 @@ def _read(path: Path, columns: Sequence[str], first: int, n_rows: int) -> pl.Dat
     if piece.height != n_rows:
         raise _changed(path)
     return piece
-
-
-def _check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
-    stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != stamp:
-        raise _changed(path)
 
 
 def _changed(path: Path) -> TableError:
