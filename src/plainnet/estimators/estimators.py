@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from plainnet.packs.jobs import Pack, PackJob
+    from plainnet.packs.jobs import Pack, PackJob, Tools
     from plainnet.training.checkpoints import Checkpoints
     from plainnet.training.many import OnEpochs
 
@@ -155,11 +155,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             valid_weight = self._joint_weight(valid_y, None)
             held = (valid_x, self.target_.encode(valid_y), valid_weight)
         with self._seeded(seed):
-            job = make_pack_job(
-                self._data(table, y, self._joint_weight(y, weight), held), self._recipes(settings, seed), settings,
-                loss=self._own_loss(), build=self._build, optimize=self._optimize, device=self._device(), engine=self._engine(),
-                time_limit=self.time_limit,
-            )  # fmt: skip
+            data = self._data(table, y, self._joint_weight(y, weight), held)
+            job = make_pack_job(data, self._recipes(settings, seed), settings, self._tools())
         return BegunFit(job, y, there)
 
     def end_fit(self, begun: BegunFit, pack: Pack) -> Self:
@@ -232,6 +229,13 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
+
+    def _tools(self) -> Tools:
+        from plainnet.packs.jobs import Tools
+
+        return Tools(
+            self._own_loss(), self._build, self._optimize, self._device(), self._engine(), time_limit=self.time_limit
+        )
 
     @property
     def _is_own(self) -> bool:

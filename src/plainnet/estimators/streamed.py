@@ -206,9 +206,7 @@ def _train(
         raise TableError("there are too few rows to hold some out: read the table as a whole.")
     with estimator._seeded(seed):
         return train_streamed(
-            shards, held, estimator.target_, estimator._recipes(settings, seed), settings,
-            loss=estimator._own_loss(), build=estimator._build, optimize=estimator._optimize, weigh=weigh,
-            device=estimator._device(), engine=estimator._engine(), time_limit=estimator.time_limit,
+            shards, held, estimator.target_, estimator._recipes(settings, seed), settings, estimator._tools(), weigh,
             progress=estimator.verbose, on_epochs=on_epochs,
         )  # fmt: skip
 

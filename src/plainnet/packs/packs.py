@@ -53,7 +53,7 @@ def train_pack(
         SettingError: checkpoints are asked for, and it is not the fused engine on the CPU that trains.
         RunError: the checkpoints are of another training.
     """
-    time_limit = job.time_limit
+    time_limit = job.tools.time_limit
     if checkpoints is not None:
         _begin(checkpoints, job)
         if time_limit is not None:
@@ -62,7 +62,7 @@ def train_pack(
     with job.bounded(), torch.random.fork_rng(devices=[]):
         torch.set_rng_state(job.generator)
         histories = train_all(
-            job.trials, job.device, job.engine, time_limit,
+            job.trials, job.tools.device, job.tools.engine, time_limit,
             progress=progress, on_epochs=on_epochs, checkpoints=checkpoints,
         )  # fmt: skip
     return job.finished(histories, perf_counter() - started)
@@ -98,9 +98,9 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
 
 def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
     """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
-    if job.device != "cpu":
+    if (device := job.tools.device) != "cpu":
         raise SettingError(
-            f"checkpoints are kept of networks that train on the CPU, and these train on {job.device}: pass device='cpu', or keep none."
+            f"checkpoints are kept of networks that train on the CPU, and these train on {device}: pass device='cpu', or keep none."
         )
     digest = hashlib.sha256(repr((job.settings, list(job.recipes))).encode())
     held = () if job.data.validation is None else job.data.validation

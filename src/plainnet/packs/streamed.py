@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf, nan
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained, member_trial
+from plainnet.engines.job import Epoch, Epochs
+from plainnet.packs.jobs import CUTS, Pack, Tools, bounded, check_trained, member_trial
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
@@ -111,14 +109,9 @@ def train_streamed(
     target: Target,
     recipes: Sequence[Recipe],
     settings: FitSettings,
-    *,
-    loss: Loss,
-    build: Callable[[Recipe], nn.Module],
-    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
+    tools: Tools,
     weigh: Weigh,
-    device: str = "cpu",
-    engine: Literal["auto", "fused"] = "fused",
-    time_limit: float | None = None,
+    *,
     progress: bool = False,
     on_epochs: OnEpochs | None = None,
 ) -> Pack:
@@ -130,13 +123,8 @@ def train_streamed(
         target: what is learnt.
         recipes: of the members.
         settings: batch size, epochs, patience.
-        loss: of all members.
-        build: makes a member's network.
-        optimize: makes its optimizer.
+        tools: what they are made and trained with.
         weigh: how much each of some rows counts.
-        device: where they are trained.
-        engine: on the CPU.
-        time_limit: seconds for the training.
         progress: show a progress bar.
         on_epochs: called after each epoch of all members.
 
@@ -149,13 +137,11 @@ def train_streamed(
     with contextlib.ExitStack() as signs:
         runners = []
         for recipe in recipes:
-            network = build(recipe)
-            optimizer = optimize(network, recipe)
-            signs.enter_context(bounded(optimizer, network, recipe))
-            runners.append(Runner(recipe, member_trial(network, optimizer, loss, settings, n_steps, epochs=1)))
+            trial = member_trial(recipe, settings, tools, n_steps, epochs=1)
+            signs.enter_context(bounded(trial.optimizer, trial.model, recipe))
+            runners.append(Runner(recipe, trial))
         started = perf_counter()
-        run = partial(train_all, device=device, engine=engine)
-        cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
+        cut = _run(runners, shards, data, settings, tools, weigh, progress=progress, on_epochs=on_epochs)
     members = [member for runner in runners if (member := runner.finished(cut)) is not None]
     check_trained(members, (runner.history.failure for runner in runners))
     elect(data, members)
@@ -167,15 +153,14 @@ def _run(
     shards: Shards,
     data: PackData,
     settings: FitSettings,
-    run: Callable[..., list[History]],
+    tools: Tools,
     weigh: Weigh,
-    time_limit: float | None,
     *,
     progress: bool,
     on_epochs: OnEpochs | None,
 ) -> str:
     """Train the runners epoch by epoch; return what cut them short, '' where nothing did."""
-    deadline = perf_counter() + (inf if time_limit is None else time_limit)
+    deadline = perf_counter() + (inf if tools.time_limit is None else tools.time_limit)
     stopping = None if data.validation is None else EarlyStopping(patience=settings.patience)
     n_shards = len(shards.heights)
     n_pieces = settings.epochs * n_shards
@@ -197,7 +182,7 @@ def _run(
                     # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
                     runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
                 limit = None if left == inf else max(left, 1e-3)
-                histories = run([runner.trial for runner in live], time_limit=limit)
+                histories = train_all([runner.trial for runner in live], tools.device, tools.engine, limit)
                 for runner, history in zip(live, histories, strict=True):
                     runner.learn(history, n_rows)
                 del rows  # so that no third shard is in memory while the next but one is read
