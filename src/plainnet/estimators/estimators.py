@@ -148,14 +148,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             table, y, weight = merge_repeated_rows(table, y, np.ones(len(y)) if weight is None else weight)
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
         self.target_ = self._learn_target(y, weight)
-        held = None
-        if validation is not None:
-            valid_table, valid_y = table_and_y(self, *validation, reset=False)
-            valid_x, _ = encode(self.schema_, valid_table)
-            valid_weight = self._joint_weight(valid_y, None)
-            held = (valid_x, self.target_.encode(valid_y), valid_weight)
+        held = None if validation is None else self._rows(*table_and_y(self, *validation, reset=False), None)
+        data = PackData.of(self._rows(table, y, weight), self.target_, held)
         with self._seeded(seed):
-            data = self._data(table, y, self._joint_weight(y, weight), held)
             job = make_pack_job(data, self._recipes(settings, seed), settings, self._tools())
         return BegunFit(job, y, there)
 
@@ -201,12 +196,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 self._optimizers = [self._optimize(member.network, member.recipe) for member in self.members_]
                 for member in self.members_:
                     member.history = History("", "")
-            data = self._data(table, y, self._joint_weight(y, weight))
+            data, tools = PackData.of(self._rows(table, y, weight), self.target_, None), self._tools()
+            options = {"batch_size": settings.batch_size, "progress": self.verbose}
             for member, optimizer in zip(self.members_, self._optimizers, strict=True):
-                pass_over(
-                    member, optimizer, data, loss=self._own_loss(), batch_size=settings.batch_size, seed=seed,
-                    device=self._device(), engine=self._engine(), progress=self.verbose,
-                )  # fmt: skip
+                pass_over(member, optimizer, data, tools, seed, **options)
         self.out_of_fold_ = None
         self.history_ = join_histories(self.members_)
         return self
@@ -223,9 +216,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
         """Keep what prediction intervals need; a classifier has none."""
 
-    def _data(self, table: pl.DataFrame, y: Array, weight: Array | None, held: Rows | None = None) -> PackData:
+    def _rows(self, table: pl.DataFrame, y: Array, weight: Array | None) -> Rows:
         x, _ = encode(self.schema_, table)
-        return PackData.of((x, self.target_.encode(y), weight), self.target_, held)
+        return x, self.target_.encode(y), self._joint_weight(y, weight)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss

@@ -29,9 +29,8 @@ from plainnet.tables.folders import is_pattern
 from plainnet.tables.read import is_path
 from plainnet.tables.scan import Scan, TrainingRows, row_shares, scan_table
 from plainnet.tables.sketch import Sketch, TargetTally, sketch
-from plainnet.tables.tables import target_array
+from plainnet.tables.tables import check_column, target_array
 from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
-from plainnet.tables.wording import did_you_mean
 from plainnet.training.elsewhere import SCANS
 from plainnet.training.progress import count_bar
 
@@ -141,10 +140,7 @@ def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> TrainingR
     if sample_weight is not None and not is_named:
         sample_weight = row_weights(sample_weight, sum(scan.heights))
     for name in (y, sample_weight) if is_named else (y,):
-        if name not in scan.types:
-            raise TableError(
-                f"the table has no column {name!r}{did_you_mean(name, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
-            )
+        check_column(name, scan.columns)
     if is_named and not scan.types[sample_weight].is_numeric():
         dtype = scan.types[sample_weight]
         raise SettingError(f"sample_weight names the column {sample_weight!r}, which is {dtype}: weights are numbers.")

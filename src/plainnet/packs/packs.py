@@ -15,17 +15,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from plainnet.engines.job import Epoch, Epochs, Loss
+from plainnet.engines.job import Epoch, Epochs
 from plainnet.errors import SettingError
 from plainnet.networks.networks import parameter_groups
-from plainnet.packs.jobs import Pack, PackJob, bounded
+from plainnet.packs.jobs import Pack, PackJob, Tools, bounded
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.history import History
@@ -62,7 +62,7 @@ def train_pack(
     with job.bounded(), torch.random.fork_rng(devices=[]):
         torch.set_rng_state(job.generator)
         histories = train_all(
-            job.trials, job.tools.device, job.tools.engine, time_limit,
+            job.trials, job.tools, time_limit,
             progress=progress, on_epochs=on_epochs, checkpoints=checkpoints,
         )  # fmt: skip
     return job.finished(histories, perf_counter() - started)
@@ -86,7 +86,7 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
         for job in jobs:
             signs.enter_context(job.bounded())
         trials = [trial for job in jobs for trial in job.trials]
-        histories = iter(train_all(trials, "cpu", "fused", None, progress=progress))
+        histories = iter(train_many(trials, engine="fused", progress=progress))
     seconds = (perf_counter() - started) / len(jobs)
     packs: list[Pack | None] = []
     for job in jobs:
@@ -114,8 +114,7 @@ def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
 
 def train_all(
     trials: Sequence[Trial],
-    device: str,
-    engine: Literal["auto", "fused"],
+    tools: Tools,
     time_limit: float | None,
     *,
     progress: bool = False,
@@ -123,16 +122,12 @@ def train_all(
     checkpoints: Checkpoints | None = None,
 ) -> list[History]:
     """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack`` and its job."""
-    if device == "cpu":
+    if tools.device == "cpu":
         return train_many(
-            trials,
-            engine=engine,
-            time_limit=time_limit,
-            progress=progress,
-            on_epochs=on_epochs,
+            trials, engine=tools.engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
             checkpoints=checkpoints,
-        )
-    return _train_in_turn(trials, device, time_limit, progress=progress, on_epochs=on_epochs)
+        )  # fmt: skip
+    return _train_in_turn(trials, tools.device, time_limit, progress=progress, on_epochs=on_epochs)
 
 
 def _train_in_turn(
@@ -158,14 +153,7 @@ def _each_of(on_epochs: OnEpochs, number: int, model: nn.Module) -> Callable[[Ep
 
 
 def pass_over(
-    member: Member,
-    optimizer: torch.optim.Optimizer,
-    data: PackData,
-    *,
-    loss: Loss,
-    batch_size: int,
-    seed: int,
-    **options: Any,
+    member: Member, optimizer: torch.optim.Optimizer, data: PackData, tools: Tools, seed: int, **options: Any
 ) -> None:
     """Train a member for one pass over rows, at the optimizer's rate, and add the epoch to its history.
 
@@ -173,15 +161,15 @@ def pass_over(
         member: what is trained.
         optimizer: over its parameters.
         data: the rows.
-        loss: to minimise.
-        batch_size: rows in a step.
+        tools: the loss, the device and the engine.
         seed: of the shuffle.
-        options: further ones of ``train``: device, engine, progress.
+        options: further ones of ``train``: batch_size, progress.
     """
     with bounded(optimizer, member.network, member.recipe):
         history = train(
-            member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1,
-            batch_size=batch_size, sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
+            member.network, data.x, member.recipe.targets(data.y, data.target), loss=tools.loss, optimizer=optimizer, epochs=1,
+            sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), device=tools.device,
+            engine=tools.engine, **options,
         )  # fmt: skip
     member.network.eval()
     passed = len(member.history)

@@ -182,7 +182,7 @@ def _run(
                     # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
                     runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
                 limit = None if left == inf else max(left, 1e-3)
-                histories = train_all([runner.trial for runner in live], tools.device, tools.engine, limit)
+                histories = train_all([runner.trial for runner in live], tools, limit)
                 for runner, history in zip(live, histories, strict=True):
                     runner.learn(history, n_rows)
                 del rows  # so that no third shard is in memory while the next but one is read
