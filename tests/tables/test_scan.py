@@ -55,7 +55,7 @@ def test_the_schema_of_a_table_below_the_limits_is_that_of_the_whole_table(files
     assert found.schema == Schema.learn(
         made(5000).with_columns(pl.col("size").fill_nan(None)).drop("y"), kinds={"rooms": "category"}
     )
-    assert (found.target.rows, found.sample_rows) == (5000, 5000)
+    assert (found.target.rows, len(found.y)) == (5000, 5000)
 
 
 def test_weights_are_those_of_the_whole_table_and_rows_of_weight_0_are_as_if_not_there(files):

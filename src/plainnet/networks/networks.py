@@ -74,7 +74,9 @@ def flattened(
     Returns:
         (weights,) in the order of ``Shape.tensors``; None where the network is another, or not on the CPU in float32.
     """
-    if type(network) is not nn.Sequential or [type(layer) for layer in network] != _types(shape):
+    hidden = [nn.Linear, MODULES[shape.activation], *([nn.Dropout] if shape.dropout else [])]
+    types = [*([PiecewiseLinearEncoding] if shape.bins else []), *(hidden * len(shape.hidden)), nn.Linear]
+    if type(network) is not nn.Sequential or [type(layer) for layer in network] != types:
         return None
     linears = [layer for layer in network if type(layer) is nn.Linear]
     tensors = [layer._parameters.get(name) for layer in linears for name in ("weight", "bias")]  # noqa: SLF001 - a lookup by name costs ten times as much
@@ -93,13 +95,6 @@ def flattened(
             view[...] = tensor.numpy()  # type: ignore[union-attr]  # none is missing
             tensor.data = torch.from_numpy(view)  # type: ignore[union-attr]  # as above
     return values
-
-
-def _types(shape: Shape) -> list[type[nn.Module]]:
-    """Return the types of a plain network's layers."""
-    hidden: list[type[nn.Module]] = [nn.Linear, MODULES[shape.activation]]
-    hidden += [nn.Dropout] if shape.dropout else []
-    return [*([PiecewiseLinearEncoding] if shape.bins else []), *(hidden * len(shape.hidden)), nn.Linear]
 
 
 class Vote(nn.Module):

@@ -24,16 +24,8 @@ from plainnet.training.many import Trial
 from plainnet.training.schedules import warmup_cosine
 
 __all__ = [
-    "CUTS",
-    "Pack",
-    "PackJob",
-    "Tools",
-    "bounded",
-    "check_trained",
-    "fold_of_rows",
-    "make_pack_job",
-    "member_trial",
-]
+    "CUTS", "Pack", "PackJob", "Tools", "bounded", "check_trained", "fold_of_rows", "make_pack_job", "member_trial",
+]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
@@ -123,14 +115,6 @@ class PackJob:
     held_out: Sequence[Rows]
     tools: Tools
     generator: torch.Tensor
-
-    @contextlib.contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Have the members' optimizers keep the signs of monotone networks inside."""
-        with contextlib.ExitStack() as signs:
-            for trial, recipe in zip(self.trials, self.recipes, strict=True):
-                signs.enter_context(bounded(trial.optimizer, trial.model, recipe))
-            yield
 
     def finished(self, histories: Sequence[History], seconds: float) -> Pack:
         """Return what the trainings came to: the members, their vote, and predictions of the rows that each held out.
@@ -222,6 +206,8 @@ def member_trial(recipe: Recipe, settings: FitSettings, tools: Tools, n_steps: i
     """Make a member's network and optimizer; return its training of so many steps, with what all members share."""
     network = tools.build(recipe)
     optimizer = tools.optimize(network, recipe)
+    if recipe.monotone is not None:
+        optimizer.register_step_post_hook(recipe.monotone.bounds(network, recipe.shape))
     return Trial(
         network, optimizer, loss=tools.loss, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
         scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)), **more,

@@ -8,7 +8,6 @@ saw them: these out-of-fold predictions choose the weights of the vote, and are 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -59,7 +58,7 @@ def train_pack(
         if time_limit is not None:
             time_limit = max(time_limit - checkpoints.seconds, 1e-9)
     started = perf_counter() - (0.0 if checkpoints is None else checkpoints.seconds)
-    with job.bounded(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(job.generator)
         histories = train_all(
             job.trials, job.tools, time_limit,
@@ -82,11 +81,8 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
         TrainingError: of some pack, no member could be trained.
     """
     started = perf_counter()
-    with contextlib.ExitStack() as signs:
-        for job in jobs:
-            signs.enter_context(job.bounded())
-        trials = [trial for job in jobs for trial in job.trials]
-        histories = iter(train_many(trials, engine="fused", progress=progress))
+    trials = [trial for job in jobs for trial in job.trials]
+    histories = iter(train_many(trials, engine="fused", progress=progress))
     seconds = (perf_counter() - started) / len(jobs)
     packs: list[Pack | None] = []
     for job in jobs:

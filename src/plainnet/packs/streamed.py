@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from plainnet.engines.job import Epoch, Epochs
-from plainnet.packs.jobs import CUTS, Pack, Tools, bounded, check_trained, member_trial
+from plainnet.packs.jobs import CUTS, Pack, Tools, check_trained, member_trial
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
@@ -134,14 +134,9 @@ def train_streamed(
     nothing = shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))  # the vote is chosen on the held-out rows
     data = PackData.of((*nothing[:2], None), target, held if held is None else (*held[:2], weigh(held)))
     n_steps = settings.epochs * shards.n_steps(settings.batch_size)
-    with contextlib.ExitStack() as signs:
-        runners = []
-        for recipe in recipes:
-            trial = member_trial(recipe, settings, tools, n_steps, epochs=1)
-            signs.enter_context(bounded(trial.optimizer, trial.model, recipe))
-            runners.append(Runner(recipe, trial))
-        started = perf_counter()
-        cut = _run(runners, shards, data, settings, tools, weigh, progress=progress, on_epochs=on_epochs)
+    runners = [Runner(recipe, member_trial(recipe, settings, tools, n_steps, epochs=1)) for recipe in recipes]
+    started = perf_counter()
+    cut = _run(runners, shards, data, settings, tools, weigh, progress=progress, on_epochs=on_epochs)
     members = [member for runner in runners if (member := runner.finished(cut)) is not None]
     check_trained(members, (runner.history.failure for runner in runners))
     elect(data, members)

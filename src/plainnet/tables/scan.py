@@ -150,11 +150,8 @@ class TrainingRows:
     @property
     def columns(self) -> list[str]:
         """The names of the columns that may tell something of the target."""
-        return [name for name in self.scan.columns if name not in (self.target, self._weight_column)]
-
-    @property
-    def _weight_column(self) -> str | None:
-        return self.weight if isinstance(self.weight, str) else None
+        others = {self.target, self.weight if isinstance(self.weight, str) else self.target}
+        return [name for name in self.scan.columns if name not in others]
 
     def pieces(self) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
         """Read the rows as ``Scan.pieces`` does.
@@ -171,13 +168,8 @@ class TrainingRows:
             if weight is not None:
                 there = weight > 0
                 weight = weight[known & there]
-            rows = piece.filter(known & there)
-            yield (
-                numbers[known & there],
-                rows if self._weight_column is None else rows.drop(self._weight_column),
-                weight,
-                int((there & ~known).sum()),
-            )
+            rows = piece.filter(known & there).select(self.target, *self.columns)
+            yield numbers[known & there], rows, weight, int((there & ~known).sum())
 
     def _weights(self, numbers: npt.NDArray[np.uint64], piece: pl.DataFrame) -> npt.NDArray[np.float64] | None:
         if self.weight is None or not isinstance(self.weight, str):

@@ -81,14 +81,12 @@ class Sketch:
         y: (n,) the targets of the sample.
         weight: (n,) their weights; None: all 1.
         target: what is exact about the target.
-        sample_rows: n.
     """
 
     schema: Schema
     y: npt.NDArray[Any]
     weight: Weight
     target: TargetTally
-    sample_rows: int
 
 
 def sketch(
@@ -150,7 +148,7 @@ def sketch(
         _exact(column, tallies[column.name], table[column.name], joint, found.rows, kinds or {})
         for column in schema.columns
     ]
-    return Sketch(Schema(tuple(columns), found.rows), y, joint, found, sample.height)
+    return Sketch(Schema(tuple(columns), found.rows), y, joint, found)
 
 
 def _exact(
