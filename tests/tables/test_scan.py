@@ -117,12 +117,6 @@ def test_row_shares_are_even_and_of_other_salts_independent():
     assert abs(np.corrcoef(one[:-1], one[1:])[0, 1]) < 0.01
 
 
-def test_a_sample_has_about_as_many_rows_as_asked(files):
-    scan = scan_table(files)
-    assert scan.sample(10**6, 0).height == 5000
-    assert 400 < scan.sample(500, 0).height < 600
-
-
 def test_a_file_that_changes_meanwhile_is_noticed(files, tmp_path):
     path = tmp_path / "t.parquet"
     made(600).write_parquet(path)

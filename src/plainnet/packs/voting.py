@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,11 +43,7 @@ def predict_members(members: Sequence[Member], x: npt.NDArray[np.float32], targe
 
 def _mean(voters: Sequence[Member], opinions: Iterable[Array]) -> Array:
     """Return the weighted mean of opinions, added in the members' order: the same to the last bit each time."""
-    total: Array | None = None
-    for member, own in zip(voters, opinions, strict=True):
-        total = member.weight * own if total is None else total + member.weight * own
-    assert total is not None  # noqa: S101 - the weights sum to 1
-    return total
+    return reduce(add, (member.weight * own for member, own in zip(voters, opinions, strict=True)))
 
 
 def vote_of(members: Sequence[Member], target: Target) -> nn.Module:

@@ -121,17 +121,6 @@ class Scan:
             kept &= (share >= low) & (share < high)
         return (numbers, piece) if kept.all() else (numbers[kept], piece.filter(kept))
 
-    def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
-        """Read about so many rows, drawn evenly; all where there are no more.
-
-        Raises:
-            TableError: as for ``pieces``.
-        """
-        share = min(1.0, n_rows / max(self.n_rows, 1))
-        drawn = self if share == 1 else self.split(share, salt)[1]
-        parts = [piece for _, piece in drawn.pieces()]
-        return pl.concat(parts) if parts else pl.DataFrame(schema=dict(self.types))
-
 
 @dataclass(frozen=True)
 class TrainingRows:
