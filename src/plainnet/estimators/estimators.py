@@ -180,16 +180,14 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_options(self)
         is_first = not hasattr(self, "members_")
         table, y, weight, _ = training_rows(self, X, y, sample_weight, reset=is_first)
-        settings = FitSettings.derive(
-            table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0
-        )
+        dials = FitSettings.derive(table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if is_first:
             self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
             self.target_ = self._learn_target(y, weight)
         with self._seeded(seed):
             if is_first:
-                recipe = self._recipes(settings, seed)[0]
+                recipe = self._recipes(dials, seed)[0]
                 empty = np.zeros(0, dtype=np.int64)
                 self.keep_members([Member(self._build(recipe), empty, 1.0, float("nan"), History("", ""), recipe)])
             if not hasattr(self, "_optimizers"):
@@ -197,7 +195,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 for member in self.members_:
                     member.history = History("", "")
             data, tools = PackData.of(self._rows(table, y, weight), self.target_, None), self._tools()
-            options = {"batch_size": settings.batch_size, "progress": self.verbose}
+            options = {"batch_size": dials.batch_size, "progress": self.verbose}
             for member, optimizer in zip(self.members_, self._optimizers, strict=True):
                 pass_over(member, optimizer, data, tools, seed, **options)
         self.out_of_fold_ = None
@@ -226,9 +224,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _tools(self) -> Tools:
         from plainnet.packs.jobs import Tools
 
-        return Tools(
-            self._own_loss(), self._build, self._optimize, self._device(), self._engine(), time_limit=self.time_limit
-        )
+        return Tools(self._own_loss(), self._build, self._optimize, self._device(), self._engine(), self.time_limit)
 
     @property
     def _is_own(self) -> bool:

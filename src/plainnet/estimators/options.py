@@ -62,9 +62,7 @@ def widths(hidden: Sequence[int] | None) -> tuple[int, ...] | None:
     try:
         return tuple(operator.index(width) for width in hidden)
     except TypeError as error:
-        raise SettingError(
-            f"hidden holds the widths of the hidden layers, such as (64, 64), not {hidden!r}."
-        ) from error
+        raise SettingError(f"hidden holds widths of the hidden layers, such as (64, 64), not {hidden!r}.") from error
 
 
 def module_of(network: Callable[[int, int], nn.Module]) -> Callable[[int, int], nn.Module]:

@@ -100,9 +100,7 @@ def _card(estimator: NetEstimator) -> str:
     kind = type(estimator).__name__
     task = "classification" if kind == "NetClassifier" else "regression"
     used, left_out = estimator.schema_.used, estimator.schema_.left_out
-    rows = "\n".join(
-        f"| {_plain(column.name)} | {column.kind} | {_plain(describe_values(column))} |" for column in used
-    )
+    rows = "\n".join(f"| {_plain(each.name)} | {each.kind} | {_plain(describe_values(each))} |" for each in used)
     ignored = f"\nLeft out: {', '.join(_plain(column.name) for column in left_out)}.\n" if left_out else ""
     return f"""---
 library_name: plainnet

@@ -163,10 +163,8 @@ def _learn_target(estimator: NetEstimator, found: Sketch) -> Target:
             "the target has too many different values for classes: for numbers use NetRegressor (--task numbers), or raise "
             "most_levels of scan_table."
         )
-    known = list(tally.classes)
-    return estimator._learn_target(
-        estimator.check_y(np.array(known, dtype=None if y.dtype.kind == "U" else y.dtype)), None
-    )
+    known = np.array(list(tally.classes), dtype=None if y.dtype.kind == "U" else y.dtype)
+    return estimator._learn_target(estimator.check_y(known), None)
 
 
 def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:

@@ -70,19 +70,14 @@ def read_table(source: Any, *, query: str | None = None, limit_bytes: int = 16 *
         files = expand(os.fspath(source))
         return joined([read_table(file, limit_bytes=limit_bytes) for file in files], files)
     if is_path(source):
-        frame = _read_path(os.fspath(source), query, limit_bytes)
+        frame, name = _read_path(os.fspath(source), query, limit_bytes), without_password(os.fspath(source))
         if frame.width and frame.is_empty():
-            raise TableError(
-                f"{without_password(os.fspath(source))} has columns but no rows. A table needs at least one row."
-            )
+            raise TableError(f"{name} has columns but no rows. A table needs at least one row.")
     elif query is not None:
-        raise TableError(
-            f"query={query!r} is for databases; a {type(source).__name__} cannot be asked. Leave query out."
-        )
+        raise TableError(f"query={query!r} is for databases; a {type(source).__name__} cannot be asked. Leave it out.")
     else:
-        frame = frame_of(source)
+        frame, name = frame_of(source), f"The {type(source).__name__}"
     if not frame.width:
-        name = without_password(os.fspath(source)) if is_path(source) else f"The {type(source).__name__}"
         raise TableError(f"{name} has no columns. A table needs at least one.")
     return plain_types(frame)
 
@@ -201,9 +196,7 @@ def _json_rows(text: str, where: str, *, is_array: bool) -> list[dict[str, Any]]
         except (ValueError, RecursionError) as error:
             at = f"line {getattr(error, 'lineno', 1) + number - 1}, column {getattr(error, 'colno', 1)}"
             reason = getattr(error, "msg", str(error))
-            raise TableError(
-                f"{where}, {at}: {reason}. It must be an array of objects, or one object a line."
-            ) from None
+            raise TableError(f"{where}, {at}: {reason}. Write an array of objects, or one object a line.") from None
         for row in value if is_array else [value]:
             if not isinstance(row, dict):
                 raise TableError(

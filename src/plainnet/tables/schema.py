@@ -162,10 +162,8 @@ class Schema:
                 )
         columns = tuple(learn_column(table[name], kinds.get(name), weight) for name in table.columns)
         if not any(column.is_used for column in columns):
-            reasons = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
-            raise TableError(
-                f"no column can be used to predict: {reasons}. Override a kind with kinds={{'column': 'number'}}."
-            )
+            why = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
+            raise TableError(f"no column can be used to predict: {why}. Override a kind: kinds={{'column': 'number'}}.")
         return cls(columns, count_rows(np.ones(table.height, dtype=bool), weight))
 
     @property

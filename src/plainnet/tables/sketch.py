@@ -117,9 +117,7 @@ def sketch(
         for name in training.columns
     }
     if not tallies:
-        raise TableError(
-            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
-        )
+        raise TableError(f"the table has only the target column {target!r}, and no other to predict it from: add some.")
     found, sampled = TargetTally(), []
     weights: list[npt.NDArray[np.float64]] = []
     for numbers, rows, weight, without in training.pieces():

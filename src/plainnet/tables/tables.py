@@ -40,9 +40,7 @@ def take_target(source: Any, target: str) -> tuple[pl.DataFrame, npt.NDArray[Any
     table = read_table(source)
     known = table.filter(rows_with_target(table, target))
     if table.width == 1:
-        raise TableError(
-            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
-        )
+        raise TableError(f"the table has only the target column {target!r}, and no other to predict it from: add some.")
     if known.height == 0:
         raise TableError(f"no row has a value in the target column {target!r}: name another, or fill it.")
     return known.drop(target), target_array(known[target]), table.height - known.height

@@ -242,6 +242,4 @@ def _read_irregular(text: bytes, separator: str, where: str) -> pl.DataFrame:
         raise TableError(f"{where}, line {line}: {error}. Is there a quote that is never closed?") from None
     if not rows:
         raise TableError(f"{where} is empty. A table needs a header line and at least one row below it.")
-    return pl.DataFrame(
-        {f"column_{i}": pl.Series(cells, dtype=pl.String) for i, cells in enumerate(zip(*rows, strict=True))}
-    )
+    return pl.DataFrame([pl.Series(f"column_{i}", cells, pl.String) for i, cells in enumerate(zip(*rows, strict=True))])
