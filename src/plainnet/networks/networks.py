@@ -18,16 +18,9 @@ __all__ = ["MODULES", "Vote", "build_network", "flattened", "network_of_values",
 
 #: The module of each of ``networks.shape.ACTIVATIONS``.
 MODULES: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "mish": nn.Mish,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "silu": nn.SiLU, "gelu": nn.GELU, "mish": nn.Mish,
+    "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
+}  # fmt: skip
 
 
 def build_network(shape: Shape, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DECAY", "GROUPS", "Group", "Member", "PackData", "Recipe", "default_rate", "draw_recipes"]
 
 Rows = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -186,13 +187,11 @@ class Member:
                 self._flat = None if values is None else FlatNetwork(self.recipe.shape, values)
         return self._flat
 
-    def opinions(
-        self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None
-    ) -> npt.NDArray[np.float64]:
+    def opinions(self, x: Features, target: Target, threads: int | None = None) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
         return target.opinions(self.outputs(x, target, threads))
 
-    def outputs(self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None) -> npt.NDArray[Any]:
+    def outputs(self, x: Features, target: Target, threads: int | None = None) -> npt.NDArray[Any]:
         """Return what its network says of rows x, (N, features): logits, or encoded numbers, (N, outputs)."""
         flat = self._flattened()
         if flat is not None:
@@ -271,26 +270,16 @@ def draw_recipes(
         monotone: in which direction all members go with their features; None: in any.
     """
     rate = default_rate(shape, is_class=is_class) if learning_rate is None else learning_rate
+    decay = DECAY if weight_decay is None else weight_decay
     recipes = []
     for number in range(settings.members):
         place, fold = divmod(number, max(settings.folds, 1))
         group = GROUPS[place % len(GROUPS)]
-        recipes.append(
-            Recipe(
-                replace(
-                    shape,
-                    hidden=tuple(group.hidden if hidden is None else hidden),
-                    dropout=group.dropout if dropout is None else dropout,
-                    bins=tuple(min(n, group.bins) for n in shape.bins) if group.bins else (),
-                    scale=group.scale,
-                ),
-                rate,
-                DECAY if weight_decay is None else weight_decay,
-                place,
-                fold if settings.folds else -1,
-                seed + number,
-                has_logs and place % 2 == 1,
-                monotone,
-            )
-        )
+        own = replace(
+            shape, hidden=tuple(group.hidden if hidden is None else hidden), scale=group.scale,
+            dropout=group.dropout if dropout is None else dropout,
+            bins=tuple(min(n, group.bins) for n in shape.bins) if group.bins else (),
+        )  # fmt: skip
+        is_log, held = has_logs and place % 2 == 1, fold if settings.folds else -1
+        recipes.append(Recipe(own, rate, decay, place, held, seed + number, is_log, monotone))
     return recipes

@@ -143,8 +143,7 @@ def sketch(
     y, table = target_array(sample[target]), sample.drop(target)
     schema = Schema.learn(table, kinds=kinds, weight=joint)
     columns = [
-        _exact(column, tallies[column.name], table[column.name], joint, found.rows, kinds or {})
-        for column in schema.columns
+        _exact(each, tallies[each.name], table[each.name], joint, found.rows, kinds or {}) for each in schema.columns
     ]
     return Sketch(Schema(tuple(columns), found.rows), y, joint, found)
 
