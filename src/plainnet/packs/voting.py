@@ -142,6 +142,5 @@ def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: flo
         np.nanmean(padded(known), axis=0).tolist() if all_known else [None] * len(first), first.learning_rates.tolist(),
         (own if seconds is None else own * (seconds / own.sum())).tolist(),
     )  # fmt: skip
-    return History(
-        first.engine, first.engine_reason, Epochs(map(Epoch, *columns)), stopped_by, restored_best=first.restored_best
-    )
+    epochs = Epochs(map(Epoch, *columns))
+    return History(first.engine, first.engine_reason, epochs, stopped_by, restored_best=first.restored_best)

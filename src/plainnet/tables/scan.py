@@ -79,10 +79,8 @@ class Scan:
             share: of the rows, in the second part.
             salt: of the hash: another one splits in another way.
         """
-        return (
-            replace(self, cuts=(*self.cuts, (salt, share, 1.0))),
-            replace(self, cuts=(*self.cuts, (salt, 0.0, share))),
-        )
+        first, second = (replace(self, cuts=(*self.cuts, (salt, *cut))) for cut in ((share, 1.0), (0.0, share)))
+        return first, second
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame]]:
         """Read the table from its first row to its last, each piece while the caller works on the one before.
