@@ -20,8 +20,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.inputs import row_weights
-from plainnet.packs.shards import Dealt, Layout, Rows, Shards, ShardWriter, writing
-from plainnet.settings import FitSettings
+from plainnet.packs.shards import Dealt, Layout, Rows, ShardWriter, writing
 from plainnet.tables.ahead import ahead
 from plainnet.tables.bins import Weight
 from plainnet.tables.encode import encode
@@ -36,7 +35,6 @@ from plainnet.training.progress import count_bar
 
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
-    from plainnet.packs.jobs import Pack
     from plainnet.packs.streamed import Weigh
     from plainnet.training.many import OnEpochs
 
@@ -93,6 +91,8 @@ def fit_scan(
         TableError: the table cannot be used; the message says why.
         SettingError: an argument does not go with such a table.
     """
+    from plainnet.packs.streamed import train_streamed
+
     training = _check(scan, y, sample_weight, validation)
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     bar = partial(count_bar, scan.n_pieces, shown=estimator.verbose)
@@ -123,7 +123,15 @@ def fit_scan(
     else:
         with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
             held = _write(estimator, training, writer, seed, share, done)
-            pack = _train(estimator, writer.shards(), held, weigh, settings, seed, on_epochs)
+            shards = writer.shards()
+            if not shards.heights:
+                raise TableError("there are too few rows to hold some out: read the table as a whole.")
+            with estimator._seeded(seed):
+                recipes = estimator._recipes(settings, seed)
+                pack = train_streamed(
+                    shards, held, estimator.target_, recipes, settings, estimator._tools(), weigh,
+                    progress=estimator.verbose, on_epochs=on_epochs,
+                )  # fmt: skip
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
     estimator.out_of_fold_ = None
@@ -183,26 +191,6 @@ def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
         return own if rows[2] is None else own * rows[2]
 
     return weigh
-
-
-def _train(
-    estimator: NetEstimator,
-    shards: Shards,
-    held: Rows | None,
-    weigh: Weigh,
-    settings: FitSettings,
-    seed: int,
-    on_epochs: OnEpochs | None,
-) -> Pack:
-    from plainnet.packs.streamed import train_streamed
-
-    if not shards.heights:
-        raise TableError("there are too few rows to hold some out: read the table as a whole.")
-    with estimator._seeded(seed):
-        return train_streamed(
-            shards, held, estimator.target_, estimator._recipes(settings, seed), settings, estimator._tools(), weigh,
-            progress=estimator.verbose, on_epochs=on_epochs,
-        )  # fmt: skip
 
 
 def _write(
