@@ -184,21 +184,16 @@ def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe
 def _trial(
     data: PackData, is_held: npt.NDArray[np.bool_], recipe: Recipe, settings: FitSettings, tools: Tools
 ) -> Trial:
-    def rows(which: Any) -> tuple[Any, ...]:
-        weight = None if data.weight is None else data.weight[which]
-        return data.x[which], recipe.targets(data.y[which], data.target), weight
-
     n_held = int(is_held.sum())
-    x, y, weight = rows(np.flatnonzero(~is_held) if n_held else slice(None))  # which copies nothing
-    validation = rows(np.flatnonzero(is_held)) if n_held else None
-    if validation is None and data.validation is not None:
-        validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
-    if validation is not None and validation[2] is None:
-        validation = validation[:2]
+    x, y, weight = data.part(np.flatnonzero(~is_held) if n_held else slice(None))  # which copies nothing
+    held = data.part(np.flatnonzero(is_held)) if n_held else data.validation
+    validation: tuple[Any, ...] | None = None
+    if held is not None:
+        validation = (held[0], recipe.targets(held[1], data.target), *(() if held[2] is None else held[2:]))
     n_steps = settings.epochs * -(-len(x) // min(settings.batch_size, len(x)))
     return member_trial(
-        recipe, settings, tools, n_steps, x=x, y=y, sample_weight=weight, epochs=settings.epochs, validation=validation,
-        stopping=None if validation is None else EarlyStopping(patience=settings.patience), seed=recipe.seed,
+        recipe, settings, tools, n_steps, x=x, y=recipe.targets(y, data.target), sample_weight=weight, epochs=settings.epochs,
+        validation=validation, stopping=None if held is None else EarlyStopping(patience=settings.patience), seed=recipe.seed,
     )  # fmt: skip
 
 

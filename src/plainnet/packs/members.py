@@ -54,6 +54,10 @@ class PackData:
         held = None if validation is None else (from_numpy(validation[0]), from_numpy(validation[1]), validation[2])
         return cls(from_numpy(rows[0]), from_numpy(rows[1]), target, rows[2], held)
 
+    def part(self, which: Any) -> tuple[Tensor, Tensor, npt.NDArray[np.float64] | None]:
+        """Return the features, targets and weights of some training rows."""
+        return self.x[which], self.y[which], None if self.weight is None else self.weight[which]
+
 
 @dataclass(frozen=True)
 class Group:

@@ -85,10 +85,10 @@ def elect(data: PackData, members: list[Member]) -> Array | None:
         with np.errstate(invalid="ignore"):
             joint = np.einsum("gn,gnc->nc", present, np.nan_to_num(views)) / present.sum(axis=0)[:, None]
     elif data.validation is not None:
-        x, y, weight = data.validation
-        own = [_judged(member, x, y, data.target, weight) for member in members]
+        own = [_judged(member, data.validation, data.target) for member in members]
         of_groups = [[view for view, m in zip(own, members, strict=True) if m.recipe.group == g] for g in groups]
         means = np.stack([np.mean(part, axis=0) for part in of_groups])
+        _, y, weight = data.validation
         shares = vote_weights(means, y.numpy(), data.target.row_losses, weight)
     for member in members:
         group = member.recipe.group
@@ -99,19 +99,16 @@ def elect(data: PackData, members: list[Member]) -> Array | None:
 
 def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Array:
     """Return each group's predictions of the rows that its members held out, (G, N, C); NaN where none did."""
-    weights = [None if data.weight is None else data.weight[member.held_out] for member in members]
-    own = [
-        _judged(member, data.x[member.held_out], data.y[member.held_out], data.target, weight)
-        for member, weight in zip(members, weights, strict=True)
-    ]
+    own = [_judged(member, data.part(member.held_out), data.target) for member in members]
     views = np.full((len(groups), len(data.x), own[0].shape[1]), np.nan)
     for member, view in zip(members, own, strict=True):
         views[groups.index(member.recipe.group)][member.held_out] = view
     return views
 
 
-def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array | None) -> Array:
+def _judged(member: Member, rows: tuple[Tensor, Tensor, Array | None], target: Target) -> Array:
     """Return a member's opinions of rows it did not train on, and set its score on them."""
+    x, y, weight = rows
     own = member.opinions(x.numpy(), target)
     member.score = float(np.average(target.row_losses(own, y.numpy()), weights=weight))
     return own
