@@ -110,7 +110,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, (N,), of the type of ``classes_``; or its labels, (N, L) of 0 and 1."""
-        return self.target_.decode(self._joint(X))
+        joint = self._joint(X)  # first, as it says what is not fitted
+        return self.target_.decode(joint)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the probability of each class, or of each label, float32 of shape (N, C), in the order of ``classes_``."""

@@ -30,7 +30,7 @@ def misfit(value: Any, wanted: Wanted, place: str = "") -> str:
     elif wanted is int:
         fits = type(value) is int and 0 <= value < 2**53
     else:
-        fits = value is None if wanted is None else isinstance(wanted, type) and isinstance(value, wanted)
+        fits = value is None if wanted is None else not isinstance(wanted, dict | list) and isinstance(value, wanted)
     return "" if fits else f"{place.removesuffix(': ')} is {value!r:.40}" if place else f"it holds {value!r:.40}"
 
 

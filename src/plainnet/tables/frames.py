@@ -209,7 +209,9 @@ def _frame_of_array(array: np.ndarray[Any, Any]) -> pl.DataFrame:
             "many rows, or array.reshape(1, -1) for one row."
         )
     if array.ndim != 2:
-        raise TableError(f"An array of shape {array.shape} is no table: a table has two dimensions, rows and columns.")
+        raise TableError(
+            f"An array of shape {array.shape} is not a table: a table has two dimensions, rows and columns."
+        )
     matrix = np.asarray(array)
     return _frame_of_columns((f"x{i}" for i in range(matrix.shape[1])), matrix.T)
 

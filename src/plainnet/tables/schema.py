@@ -134,7 +134,10 @@ class Schema:
     n_rows: int
 
     @classmethod
-    def learn(cls, table: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, weight: Weight = None) -> Schema:
+    def learn(
+        cls, table: pl.DataFrame, *, kinds: Mapping[str, str] | None = None,
+        weight: npt.NDArray[np.float64] | None = None,
+    ) -> Schema:  # fmt: skip
         """Decide the kind of each column and measure what its encoding needs.
 
         Args:
