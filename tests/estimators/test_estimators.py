@@ -177,7 +177,7 @@ def test_validation_rows_can_be_given(table) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"hidden": (0,)}, SettingError, "hidden holds the widths"),
+        ({"hidden": (0,)}, SettingError, "hidden holds widths"),
         ({"hidden": (10**9, 10**9)}, SettingError, "more than 268,435,456 weights"),
         ({"activation": "magic"}, SettingError, "activation is one of"),
         ({"dropout": 1.0}, SettingError, "dropout is at least 0"),

@@ -99,6 +99,7 @@ def put(*keys, value):
         (put("schema", "columns", 1, "spread", "median", value=float("nan")), "median is nan"),
         (put("schema", "columns", 1, "kind", value="colour"), "column 'age': kind is 'colour'"),
         (put("schema", "columns", 1, "missing", value=-3), "missing is -3"),
+        (put("schema", "columns", 1, "shoe_size", value=3), "columns: 1: it has an unknown entry 'shoe_size'"),
         (put("schema", "columns", 3, "levels", value=["Ulm", "Ulm"]), "column 'town': its levels are"),
         (put("members", 0, "network", "hidden", value=[10**6, 10**6]), "would have more than"),
         (put("members", 0, "network", "hidden", value=[9]), "its weights do not fit its networks"),
@@ -109,7 +110,7 @@ def put(*keys, value):
         (put("target", value={"kind": "fate"}), "kind is 'fate'"),
         (put("estimator", value="NetOracle"), "KeyError: 'NetOracle'"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_a_header_that_does_not_fit_is_refused_with_its_place(change, match: str, tmp_path) -> None:
     refused(changed(tmp_path / "m.safetensors", change), match)

@@ -84,7 +84,7 @@ def train_scan(
             )
         held = tuple(_joined([each.held[place] for each in dealt]) for place in range(3))
         x, y = dealt[0].sample
-        data = PackData.of(np.array(x[:0]), np.array(y[:0]), estimator.target_, None, held if len(held[0]) else None)
+        data = PackData.of((np.array(x[:0]), np.array(y[:0]), None), estimator.target_, held if len(held[0]) else None)
         with estimator._seeded(seed):
             pack = _train_pack(crew, estimator, data, settings, seed, on_epochs)
     elect(data, pack.members)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -11,19 +12,19 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from plainnet.engines.job import Loss
 from plainnet.errors import TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import columns_of, refuse_dates
+from plainnet.tables.tables import take_target
 from plainnet.tables.target import ClassTarget, LabelsTarget, Target
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["NetClassifier"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     """Predict classes of any number and type with plain networks that vote.
 
@@ -75,54 +76,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     array(['tree', 'house'], dtype='<U5')
     """
 
-    def __init__(
-        self,
-        *,
-        effort: str = "default",
-        members: int | None = None,
-        time_limit: float | None = None,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        dropout: float | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | str | None = None,
-        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        monotone: Mapping[str, int] | None = None,
-        class_weight: Mapping[Any, float] | str | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            effort=effort,
-            members=members,
-            time_limit=time_limit,
-            hidden=hidden,
-            activation=activation,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            validation_fraction=validation_fraction,
-            network=network,
-            loss=loss,
-            optimizer=optimizer,
-            kinds=kinds,
-            monotone=monotone,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    class_weight: Mapping[Any, float] | str | None = None
+    random_state: int | np.random.RandomState | None = 0
+    device: str = "auto"
+    verbose: bool = False
 
     loss_names: ClassVar[tuple[str, ...]] = ()
 
@@ -153,7 +110,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, (N,), of the type of ``classes_``; or its labels, (N, L) of 0 and 1."""
-        joint = self._joint(X)
+        joint = self._joint(X)  # first, as it says what is not fitted
         return self.target_.decode(joint)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:
@@ -168,7 +125,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             y: (N,) targets, or the name of their column in X.
             sample_weight: (N,) weight of each row.
         """
-        X, y = self._rows_and_y(X, y)
+        X, y = take_target(X, y)[:2] if isinstance(y, str) else (X, y)
         return float(super().score(X, y, sample_weight))
 
     def check_y(self, y: Any) -> npt.NDArray[Any]:

@@ -27,6 +27,7 @@ from plainnet.estimators.reading import table_and_y, table_of, training_rows
 from plainnet.estimators.streamed import asked_scan, fit_scan
 from plainnet.networks.shape import Shape
 from plainnet.packs.members import Member, PackData, Recipe, draw_recipes
+from plainnet.packs.shards import Rows
 from plainnet.packs.voting import join_histories, predict_members, vote_of
 from plainnet.settings import FitSettings
 from plainnet.storage.storage import write_model
@@ -34,7 +35,7 @@ from plainnet.tables.encode import encode, feature_names, position_bins
 from plainnet.tables.rows import RowEncoder
 from plainnet.tables.scan import Scan
 from plainnet.tables.schema import Schema
-from plainnet.tables.tables import merge_repeated_rows, take_target
+from plainnet.tables.tables import merge_repeated_rows
 from plainnet.tables.target import CountTarget, NumberTarget, Target
 from plainnet.training.history import History
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from plainnet.packs.jobs import Pack, PackJob
+    from plainnet.packs.jobs import Pack, PackJob, Tools
     from plainnet.training.checkpoints import Checkpoints
     from plainnet.training.many import OnEpochs
 
@@ -66,60 +67,38 @@ class BegunFit:
     there: npt.NDArray[np.bool_] | None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of NetClassifier and NetRegressor; not made to be used itself."""
 
-    def __init__(
-        self,
-        *,
-        effort: str = "default",
-        members: int | None = None,
-        time_limit: float | None = None,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        dropout: float | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | str | None = None,
-        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        monotone: Mapping[str, int] | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        self.effort = effort
-        self.members = members
-        self.time_limit = time_limit
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.network = network
-        self.loss = loss
-        self.optimizer = optimizer
-        self.kinds = kinds
-        self.monotone = monotone
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+    effort: str = "default"
+    members: int | None = None
+    time_limit: float | None = None
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    dropout: float | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    validation_fraction: float | None = None
+    network: Callable[[int, int], nn.Module] | None = None
+    loss: Loss | str | None = None
+    optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
+    kinds: Mapping[str, str] | None = None
+    monotone: Mapping[str, int] | None = None
+    if TYPE_CHECKING:  # last in each constructor
+        random_state: int | np.random.RandomState | None = 0
+        device: str = "auto"
+        verbose: bool = False
 
     # What a classifier and a regressor do each in their own way.
     loss_names: ClassVar[tuple[str, ...]]
-    check_y: Callable[[Any], Array]
-    _learn_target: Callable[[Array, Array | None], Target]
-    _loss: Callable[[], nn.Module]
-    _decoded: Callable[[npt.NDArray[np.float64]], Array]
+    check_y: ClassVar[Callable[[Any, Any], Array]]
+    _learn_target: ClassVar[Callable[[Any, Array, Array | None], Target]]
+    _loss: ClassVar[Callable[[Any], nn.Module]]
+    _decoded: ClassVar[Callable[[Any, npt.NDArray[np.float64]], Array]]
 
     # Fitting.
 
@@ -163,34 +142,16 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
         check_options(self)
         table, y, weight, there = training_rows(self, X, y, sample_weight)
-        if table.height < 2:
-            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
+        settings = self._settings(table.height, 0.0 if validation is not None else self.validation_fraction)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        settings = FitSettings.derive(
-            table.height,
-            effort=self.effort,
-            members=self.members,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            patience=self.patience,
-            validation_share=0.0 if validation is not None else self.validation_fraction,
-        )
         if settings.is_tiny:
             table, y, weight = merge_repeated_rows(table, y, np.ones(len(y)) if weight is None else weight)
         self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
         self.target_ = self._learn_target(y, weight)
-        held = None
-        if validation is not None:
-            valid_table, valid_y = table_and_y(self, *validation, reset=False)
-            valid_x, _ = encode(self.schema_, valid_table)
-            valid_weight = self._joint_weight(valid_y, None)
-            held = (valid_x, self.target_.encode(valid_y), valid_weight)
+        held = None if validation is None else self._rows(*table_and_y(self, *validation, reset=False), None)
+        data = PackData.of(self._rows(table, y, weight), self.target_, held)
         with self._seeded(seed):
-            job = make_pack_job(
-                self._data(table, y, self._joint_weight(y, weight), held), self._recipes(settings, seed), settings,
-                loss=self._own_loss(), build=self._build, optimize=self._optimize, device=self._device(), engine=self._engine(),
-                time_limit=self.time_limit,
-            )  # fmt: skip
+            job = make_pack_job(data, self._recipes(settings, seed), settings, self._tools())
         return BegunFit(job, y, there)
 
     def end_fit(self, begun: BegunFit, pack: Pack) -> Self:
@@ -219,47 +180,51 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         check_options(self)
         is_first = not hasattr(self, "members_")
         table, y, weight, _ = training_rows(self, X, y, sample_weight, reset=is_first)
-        settings = FitSettings.derive(
-            table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0
-        )
+        dials = FitSettings.derive(table.height, members=1, batch_size=self.batch_size, epochs=1, validation_share=0.0)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if is_first:
             self.schema_ = Schema.learn(table, kinds=self.kinds, weight=weight)
             self.target_ = self._learn_target(y, weight)
         with self._seeded(seed):
             if is_first:
-                recipe = self._recipes(settings, seed)[0]
+                recipe = self._recipes(dials, seed)[0]
                 empty = np.zeros(0, dtype=np.int64)
                 self.keep_members([Member(self._build(recipe), empty, 1.0, float("nan"), History("", ""), recipe)])
             if not hasattr(self, "_optimizers"):
                 self._optimizers = [self._optimize(member.network, member.recipe) for member in self.members_]
                 for member in self.members_:
                     member.history = History("", "")
-            data = self._data(table, y, self._joint_weight(y, weight))
+            data, tools = PackData.of(self._rows(table, y, weight), self.target_, None), self._tools()
+            options = {"batch_size": dials.batch_size, "progress": self.verbose}
             for member, optimizer in zip(self.members_, self._optimizers, strict=True):
-                pass_over(
-                    member, optimizer, data, loss=self._own_loss(), batch_size=settings.batch_size, seed=seed,
-                    device=self._device(), engine=self._engine(), progress=self.verbose,
-                )  # fmt: skip
+                pass_over(member, optimizer, data, tools, seed, **options)
         self.out_of_fold_ = None
         self.history_ = join_histories(self.members_)
         return self
 
+    def _settings(self, n_rows: int, share: float | None) -> FitSettings:
+        """Return the dials for a table; ``share`` of its rows is held out by each member."""
+        if n_rows < 2:
+            raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
+        return FitSettings.derive(
+            n_rows, effort=self.effort, members=self.members, batch_size=self.batch_size, epochs=self.epochs,
+            patience=self.patience, validation_share=share,
+        )  # fmt: skip
+
     def _learn_residuals(self, y: Array, out_of_fold: Array | None) -> None:
         """Keep what prediction intervals need; a classifier has none."""
 
-    def _data(
-        self,
-        table: pl.DataFrame,
-        y: Array,
-        weight: Array | None,
-        held: tuple[Array, Array, Array | None] | None = None,
-    ) -> PackData:
+    def _rows(self, table: pl.DataFrame, y: Array, weight: Array | None) -> Rows:
         x, _ = encode(self.schema_, table)
-        return PackData.of(x, self.target_.encode(y), self.target_, weight, held)
+        return x, self.target_.encode(y), self._joint_weight(y, weight)
 
     def _own_loss(self) -> Loss:
         return self._loss() if self.loss is None or isinstance(self.loss, str) else self.loss
+
+    def _tools(self) -> Tools:
+        from plainnet.packs.jobs import Tools
+
+        return Tools(self._own_loss(), self._build, self._optimize, self._device(), self._engine(), self.time_limit)
 
     @property
     def _is_own(self) -> bool:
@@ -270,18 +235,13 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _recipes(self, settings: FitSettings, seed: int) -> list[Recipe]:
         n_in, target = len(feature_names(self.schema_)), self.target_
         shape = Shape(n_in, target.n_outputs, activation=activation_of(self), bins=position_bins(self.schema_))
+        # Members of a loss of one's own are not told to learn the logarithm.
+        logs = target.logs if isinstance(target, NumberTarget) and not target.quantiles and self.loss is None else None
         return draw_recipes(
-            settings, shape, is_class=not isinstance(target, NumberTarget | CountTarget), has_logs=self._has_logs(), seed=seed,
+            settings, shape, is_class=not isinstance(target, NumberTarget | CountTarget), has_logs=logs is not None, seed=seed,
             hidden=widths(self.hidden), dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay,
             monotone=monotone_of(self.monotone, self.schema_, target),
         )  # fmt: skip
-
-    def _has_logs(self) -> bool:
-        """Whether some members may learn the logarithm of the target: those of a loss of one's own are told by nobody."""
-        target = self.target_
-        return (
-            isinstance(target, NumberTarget) and target.logs is not None and self.loss is None and not target.quantiles
-        )
 
     def _build(self, recipe: Recipe) -> nn.Module:
         return recipe.build(None if self.network is None else module_of(self.network))
@@ -325,16 +285,12 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Weights.
 
-    def _class_weights(self, y: Array) -> Array | None:
-        """(N,) a further weight of each row, None: 1."""
-        class_weight = getattr(self, "class_weight", None)  # a regressor has none
-        return None if class_weight is None else compute_sample_weight(class_weight, y)
-
     def _joint_weight(self, y: Array, weight: Array | None) -> Array | None:
-        class_weight = self._class_weights(y)
-        if weight is None or class_weight is None:
-            return class_weight if weight is None else weight
-        return weight * class_weight
+        class_weight = getattr(self, "class_weight", None)  # a regressor has none
+        if class_weight is None:
+            return weight
+        of_class: Array = compute_sample_weight(class_weight, y)
+        return of_class if weight is None else weight * of_class
 
     # Predicting.
 
@@ -348,10 +304,6 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         x, unseen = encode(self.schema_, table_of(self, X, reset=False)) if found is None else found
         warn_of_unseen(unseen)
         return predict_members(self.members_, x, self.target_)
-
-    def _rows_and_y(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Take the target out of a table where y names its column."""
-        return take_target(X, y)[:2] if isinstance(y, str) else (X, y)
 
     # Saving.
 

@@ -36,12 +36,11 @@ def encode_few(
         return encoder.encode_array(X.astype(np.float64))
     if not has_names or not hasattr(X, "__len__") or len(X) > MOST_CELLS:
         return None
-    if isinstance(X, pl.DataFrame):
-        return encoder.encode({name: X[name].to_list() for name in encoder.names if name in X.columns})
     if type(X) is dict and all(type(column) is list for column in X.values()):
         return encoder.encode(X)
-    if type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] == "pandas" and X.columns.is_unique:
-        return encoder.encode({name: X[name].tolist() for name in encoder.names if name in X.columns})
+    is_pandas = type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] == "pandas"
+    if isinstance(X, pl.DataFrame) or (is_pandas and X.columns.is_unique):
+        return encoder.encode({name: X[name].to_list() for name in encoder.names if name in X.columns})
     return None
 
 
@@ -89,8 +88,9 @@ def refuse_dates(y: Any) -> None:
     Raises:
         TableError: y holds dates or durations.
     """
-    first = next((value for value in np.asarray(y).ravel()[:1].tolist()), None)
-    if np.asarray(y).dtype.kind in "mM" or isinstance(first, date | timedelta):
+    array = np.asarray(y)
+    first = next(iter(array.ravel()[:1].tolist()), None)
+    if array.dtype.kind in "mM" or isinstance(first, date | timedelta):
         raise TableError(
             f"the target holds dates or durations, such as {first}; it has to be text, numbers, or true and false. Predict "
             "numbers made of them, such as the days since the first, or text for classes: y.astype(str)."

@@ -25,10 +25,8 @@ from plainnet.training.history import History
 __all__ = ["load"]
 
 ESTIMATORS: dict[str, type[NetClassifier | NetRegressor]] = {
-    "NetClassifier": NetClassifier,
-    "NetRegressor": NetRegressor,
+    each.__name__: each for each in (NetClassifier, NetRegressor)
 }
-
 
 #: Settings of format 1 that are there still.
 FORMAT_1_SETTINGS = (

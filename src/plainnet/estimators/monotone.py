@@ -58,8 +58,23 @@ def monotone_of(directions: Mapping[str, int] | None, schema: Schema, target: Ta
     """
     if not directions:
         return None
+    columns = {column.name: column for column in schema.columns}
     for name in directions:
-        _check_column(name, schema)
+        if name not in columns:
+            raise SettingError(
+                f"monotone names the column {name!r}, which the table lacks{did_you_mean(str(name), columns)}."
+            )
+        column = columns[name]
+        if not column.is_used:
+            raise SettingError(
+                f"monotone names the column {name!r}, which is left out as {column.kind}: {column.why}. Name another, or "
+                f"pass kinds={{{name!r}: 'number'}}."
+            )
+        if column.kind not in ("number", "flag"):
+            raise SettingError(
+                f"monotone names the column {name!r}, which is a {column.kind} ({column.why}), and only numbers and flags rise: if "
+                f"its cells are numbers, pass kinds={{{name!r}: 'number'}}."
+            )
     if isinstance(target, LabelsTarget):
         raise SettingError(
             "monotone is for numbers or two classes, and the target holds several labels a row: leave monotone= out."
@@ -71,22 +86,3 @@ def monotone_of(directions: Mapping[str, int] | None, schema: Schema, target: Ta
         )
     features = tuple(0 if name is None else int(directions.get(name, 0)) for name in features_of(schema))
     return Monotone(features, (-1, 1) if isinstance(target, ClassTarget) else (1,) * target.n_outputs)
-
-
-def _check_column(name: str, schema: Schema) -> None:
-    columns = {column.name: column for column in schema.columns}
-    if name not in columns:
-        raise SettingError(
-            f"monotone names the column {name!r}, which the table lacks{did_you_mean(str(name), columns)}."
-        )
-    column = columns[name]
-    if not column.is_used:
-        raise SettingError(
-            f"monotone names the column {name!r}, which is left out as {column.kind}: {column.why}. Name another, or "
-            f"pass kinds={{{name!r}: 'number'}}."
-        )
-    if column.kind not in ("number", "flag"):
-        raise SettingError(
-            f"monotone names the column {name!r}, which is a {column.kind} ({column.why}), and only numbers and flags rise: if its "
-            f"cells are numbers, pass kinds={{{name!r}: 'number'}}."
-        )

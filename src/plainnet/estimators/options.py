@@ -62,9 +62,7 @@ def widths(hidden: Sequence[int] | None) -> tuple[int, ...] | None:
     try:
         return tuple(operator.index(width) for width in hidden)
     except TypeError as error:
-        raise SettingError(
-            f"hidden holds the widths of the hidden layers, such as (64, 64), not {hidden!r}."
-        ) from error
+        raise SettingError(f"hidden holds widths of the hidden layers, such as (64, 64), not {hidden!r}.") from error
 
 
 def module_of(network: Callable[[int, int], nn.Module]) -> Callable[[int, int], nn.Module]:
@@ -116,15 +114,15 @@ def model_content(estimator: NetEstimator) -> tuple[Mapping[str, Any], Mapping[s
         )
     left_out = ["random_state", "verbose", "network", "optimizer"]
     left_out += [] if estimator.loss is None or isinstance(estimator.loss, str) else ["loss"]
-    settings = {name: plain(value) for name, value in estimator.get_params(deep=False).items() if name not in left_out}
+    given = estimator.get_params(deep=False) | {"hidden": widths(estimator.hidden)}
+    settings = {name: plain(value) for name, value in given.items() if name not in left_out}
     if monotone_of(estimator.monotone, estimator.schema_, estimator.target_) != estimator.members_[0].recipe.monotone:
         raise SettingError(f"monotone was set to {estimator.monotone!r} after the fit: fit again before saving.")
     if settings["monotone"] is None:
         del settings["monotone"]  # so that versions without it read the file
-    hidden = widths(estimator.hidden)
     content = {
         "estimator": type(estimator).__name__,
-        "settings": settings | {"hidden": None if hidden is None else list(hidden)},
+        "settings": settings,
         "members": [member.to_json() for member in estimator.members_],
         "target": estimator.target_.to_json(),
         "residuals": getattr(estimator, "residuals_", None),

@@ -12,7 +12,7 @@ import plainnet
 from plainnet.errors import ModelFileError, RunError
 from plainnet.estimators.options import model_content
 from plainnet.files import replacing_folder
-from plainnet.tables.schema import Column, describe_kinds
+from plainnet.tables.schema import describe_kinds, describe_values
 from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, Target
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _card(estimator: NetEstimator) -> str:
     kind = type(estimator).__name__
     task = "classification" if kind == "NetClassifier" else "regression"
     used, left_out = estimator.schema_.used, estimator.schema_.left_out
-    rows = "\n".join(f"| {_plain(column.name)} | {column.kind} | {_plain(_values(column))} |" for column in used)
+    rows = "\n".join(f"| {_plain(each.name)} | {each.kind} | {_plain(describe_values(each))} |" for each in used)
     ignored = f"\nLeft out: {', '.join(_plain(column.name) for column in left_out)}.\n" if left_out else ""
     return f"""---
 library_name: plainnet
@@ -146,16 +146,6 @@ def _answer(target: Target) -> str:
     if target.quantiles:
         return f"the quantiles {', '.join(f'{share:g}' for share in target.quantiles)} of a number"
     return f"{target.n_outputs} numbers a row" if target.n_outputs > 1 else "a number"
-
-
-def _values(column: Column) -> str:
-    """Sum up what a column held."""
-    if column.spread is not None:
-        return f"{column.spread.minimum:g} … {column.spread.maximum:g}"
-    if column.parts:
-        return ", ".join(column.parts)
-    more = f" and {len(column.levels) - 5} more" if len(column.levels) > 5 else ""
-    return ", ".join(column.levels[:5]) + more
 
 
 def _plain(text: object) -> str:

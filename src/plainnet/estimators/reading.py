@@ -62,8 +62,6 @@ def table_and_y(estimator: NetEstimator, X: Any, y: Any, *, reset: bool) -> tupl
             y = read_series(y)
     y = estimator.check_y(y)
     check_consistent_length(table, y)
-    if table.height == 0:
-        raise TableError("the table has no rows: pass one at least.")
     return table, y
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,15 +12,14 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
-from plainnet.engines.job import Loss
 from plainnet.errors import SettingError, TableError
 from plainnet.estimators.estimators import NetEstimator
 from plainnet.estimators.inputs import refuse_dates
 from plainnet.settings import TINY_ROWS
+from plainnet.tables.tables import take_target
 from plainnet.tables.target import CountTarget, NumberTarget
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["NetRegressor"]
@@ -29,6 +28,7 @@ __all__ = ["NetRegressor"]
 RESIDUALS = 501
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     """Predict one or several numbers with plain networks that vote.
 
@@ -80,54 +80,10 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     array([4.])
     """
 
-    def __init__(
-        self,
-        *,
-        effort: str = "default",
-        members: int | None = None,
-        time_limit: float | None = None,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-        dropout: float | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        validation_fraction: float | None = None,
-        network: Callable[[int, int], nn.Module] | None = None,
-        loss: Loss | str | None = None,
-        optimizer: Callable[[Any], torch.optim.Optimizer] | None = None,
-        kinds: Mapping[str, str] | None = None,
-        monotone: Mapping[str, int] | None = None,
-        quantiles: Sequence[float] | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            effort=effort,
-            members=members,
-            time_limit=time_limit,
-            hidden=hidden,
-            activation=activation,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            validation_fraction=validation_fraction,
-            network=network,
-            loss=loss,
-            optimizer=optimizer,
-            kinds=kinds,
-            monotone=monotone,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-        )
-        self.quantiles = quantiles
+    quantiles: Sequence[float] | None = None
+    random_state: int | np.random.RandomState | None = 0
+    device: str = "auto"
+    verbose: bool = False
 
     loss_names: ClassVar[tuple[str, ...]] = ("poisson",)
 
@@ -172,7 +128,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             y: (N,) targets, or the name of their column in X.
             sample_weight: (N,) weight of each row.
         """
-        X, y = self._rows_and_y(X, y)
+        X, y = take_target(X, y)[:2] if isinstance(y, str) else (X, y)
         if self.quantiles is None:
             return float(super().score(X, y, sample_weight))
         y, predicted = self.check_y(y), self.predict(X)

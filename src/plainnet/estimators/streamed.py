@@ -20,23 +20,21 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from plainnet.errors import DataWarning, SettingError, TableError
 from plainnet.estimators.inputs import row_weights
-from plainnet.packs.shards import Dealt, Layout, Rows, Shards, ShardWriter, writing
-from plainnet.settings import FitSettings
+from plainnet.packs.shards import Dealt, Layout, Rows, ShardWriter, writing
 from plainnet.tables.ahead import ahead
+from plainnet.tables.bins import Weight
 from plainnet.tables.encode import encode
 from plainnet.tables.folders import is_pattern
 from plainnet.tables.read import is_path
 from plainnet.tables.scan import Scan, TrainingRows, row_shares, scan_table
 from plainnet.tables.sketch import Sketch, TargetTally, sketch
-from plainnet.tables.tables import target_array
+from plainnet.tables.tables import check_column, target_array
 from plainnet.tables.target import ClassTarget, CountTarget, NumberTarget, Target
-from plainnet.tables.wording import did_you_mean
 from plainnet.training.elsewhere import SCANS
 from plainnet.training.progress import count_bar
 
 if TYPE_CHECKING:
     from plainnet.estimators.estimators import NetEstimator
-    from plainnet.packs.jobs import Pack
     from plainnet.packs.streamed import Weigh
     from plainnet.training.many import OnEpochs
 
@@ -52,6 +50,8 @@ MOST_ENCODERS = 4
 DEFAULT_SHARE = 1 / 6
 
 Told = Callable[[], None]
+#: Some rows, (n,), the chance that decides where each goes, and their weights.
+Part = tuple[pl.DataFrame, npt.NDArray[np.float64], Weight]
 Estimator = TypeVar("Estimator", bound="NetEstimator")
 
 
@@ -91,6 +91,8 @@ def fit_scan(
         TableError: the table cannot be used; the message says why.
         SettingError: an argument does not go with such a table.
     """
+    from plainnet.packs.streamed import train_streamed
+
     training = _check(scan, y, sample_weight, validation)
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     bar = partial(count_bar, scan.n_pieces, shown=estimator.verbose)
@@ -100,12 +102,7 @@ def fit_scan(
     if tally.without:
         message = f"{tally.without:,} rows without a value in {y!r} are left out"
         warnings.warn(message, DataWarning, stacklevel=3)
-    if tally.rows < 2:
-        raise TableError("the table has 1 sample, one row: at least 2 are needed to learn from. Pass more rows.")
-    settings = FitSettings.derive(
-        tally.rows, effort=estimator.effort, members=estimator.members, batch_size=estimator.batch_size,
-        epochs=estimator.epochs, patience=estimator.patience, validation_share=0.0,
-    )  # fmt: skip
+    settings = estimator._settings(tally.rows, 0.0)
     estimator.n_features_in_ = len(training.columns)
     estimator.feature_names_in_ = np.array(training.columns, dtype=object)
     estimator.schema_ = found.schema
@@ -126,7 +123,15 @@ def fit_scan(
     else:
         with writing(layout, tally.rows, scan.settings.shard_bytes) as writer, bar("piece, encoded") as done:
             held = _write(estimator, training, writer, seed, share, done)
-            pack = _train(estimator, writer.shards(), held, weigh, settings, seed, on_epochs)
+            shards = writer.shards()
+            if not shards.heights:
+                raise TableError("there are too few rows to hold some out: read the table as a whole.")
+            with estimator._seeded(seed):
+                recipes = estimator._recipes(settings, seed)
+                pack = train_streamed(
+                    shards, held, estimator.target_, recipes, settings, estimator._tools(), weigh,
+                    progress=estimator.verbose, on_epochs=on_epochs,
+                )  # fmt: skip
     estimator.keep_members(pack.members, pack.stopped_by, pack.seconds)
     estimator._learn_residuals(found.y, None)
     estimator.out_of_fold_ = None
@@ -139,17 +144,12 @@ def _check(scan: Scan, y: Any, sample_weight: Any, validation: Any) -> TrainingR
         raise TableError("a table that is read piece by piece holds its target: name the column, fit(scan, 'column').")
     if validation is not None:
         raise SettingError("validation does not go with a table that is read piece by piece: leave it out.")
-    names = {"target": y}
-    if isinstance(sample_weight, str):
-        names["sample_weight"] = sample_weight
-    elif sample_weight is not None:
+    is_named = isinstance(sample_weight, str)
+    if sample_weight is not None and not is_named:
         sample_weight = row_weights(sample_weight, sum(scan.heights))
-    for name in names.values():
-        if name not in scan.types:
-            raise TableError(
-                f"the table has no column {name!r}{did_you_mean(name, scan.columns)}. It has: {', '.join(scan.columns[:30])}."
-            )
-    if isinstance(sample_weight, str) and not scan.types[sample_weight].is_numeric():
+    for name in (y, sample_weight) if is_named else (y,):
+        check_column(name, scan.columns)
+    if is_named and not scan.types[sample_weight].is_numeric():
         dtype = scan.types[sample_weight]
         raise SettingError(f"sample_weight names the column {sample_weight!r}, which is {dtype}: weights are numbers.")
     return TrainingRows(scan, y, sample_weight)
@@ -171,10 +171,8 @@ def _learn_target(estimator: NetEstimator, found: Sketch) -> Target:
             "the target has too many different values for classes: for numbers use NetRegressor (--task numbers), or raise "
             "most_levels of scan_table."
         )
-    known = list(tally.classes)
-    return estimator._learn_target(
-        estimator.check_y(np.array(known, dtype=None if y.dtype.kind == "U" else y.dtype)), None
-    )
+    known = np.array(list(tally.classes), dtype=None if y.dtype.kind == "U" else y.dtype)
+    return estimator._learn_target(estimator.check_y(known), None)
 
 
 def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
@@ -186,38 +184,13 @@ def _weigher(estimator: NetEstimator, tally: TargetTally) -> Weigh:
     assert tally.classes is not None  # noqa: S101 - the target was learnt from them
     classes = target.classes
     counts = np.array([tally.classes[each] for each in classes.tolist()], dtype=np.float64)
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        of_class = counts.sum() / (len(classes) * counts)
-    else:
-        of_class = compute_class_weight(class_weight, classes=classes, y=classes)
+    of_class = compute_class_weight(class_weight, classes=classes, y=classes, sample_weight=counts)
 
     def weigh(rows: Rows) -> npt.NDArray[np.float64]:
         own = np.asarray(of_class[rows[1]], dtype=np.float64)
         return own if rows[2] is None else own * rows[2]
 
     return weigh
-
-
-def _train(
-    estimator: NetEstimator,
-    shards: Shards,
-    held: Rows | None,
-    weigh: Weigh,
-    settings: FitSettings,
-    seed: int,
-    on_epochs: OnEpochs | None,
-) -> Pack:
-    from plainnet.packs.streamed import train_streamed
-
-    if not shards.heights:
-        raise TableError("there are too few rows to hold some out: read the table as a whole.")
-    with estimator._seeded(seed):
-        return train_streamed(
-            shards, held, estimator.target_, estimator._recipes(settings, seed), settings,
-            loss=estimator._own_loss(), build=estimator._build, optimize=estimator._optimize, weigh=weigh,
-            device=estimator._device(), engine=estimator._engine(), time_limit=estimator.time_limit,
-            progress=estimator.verbose, on_epochs=on_epochs,
-        )  # fmt: skip
 
 
 def _write(
@@ -227,7 +200,7 @@ def _write(
     # Few at once: features of many levels take much more room than the cells.
     n_rows = max(1, training.scan.settings.shard_bytes // (32 * writer.layout.n_features))
 
-    def parts() -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None]]:
+    def parts() -> Iterator[Part]:
         for numbers, piece, weight, _ in training.pieces():
             chances = row_shares(numbers, seed + 1)
             for first in range(0, len(piece), n_rows):
@@ -235,9 +208,7 @@ def _write(
                 yield piece[own], chances[own], None if weight is None else weight[own]
             told()
 
-    def encoded(
-        part: tuple[pl.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64] | None],
-    ) -> tuple[Rows, Dealt]:
+    def encoded(part: Part) -> tuple[Rows, Dealt]:
         piece, chance, weight = part
         x, _ = encode(estimator.schema_, piece)
         y = estimator.target_.encode(target_array(piece[training.target]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -152,5 +151,5 @@ class GaussianLoss(_Loss):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
         mean, log_variance = prediction.chunk(2, dim=1)
-        losses = F.gaussian_nll_loss(mean, target, log_variance.exp(), full=False, eps=self.eps, reduction="none")
-        return self._reduce(losses + 0.5 * math.log(2 * math.pi) if self.full else losses)
+        variance = log_variance.exp()
+        return F.gaussian_nll_loss(mean, target, variance, full=self.full, eps=self.eps, reduction=self.reduction)

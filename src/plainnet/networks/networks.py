@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,9 @@ __all__ = ["MODULES", "Vote", "build_network", "flattened", "network_of_values",
 
 #: The module of each of ``networks.shape.ACTIVATIONS``.
 MODULES: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "mish": nn.Mish,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "silu": nn.SiLU, "gelu": nn.GELU, "mish": nn.Mish,
+    "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
+}  # fmt: skip
 
 
 def build_network(shape: Shape, network: Callable[[int, int], nn.Module] | None = None) -> nn.Sequential:
@@ -73,7 +67,9 @@ def flattened(
     Returns:
         (weights,) in the order of ``Shape.tensors``; None where the network is another, or not on the CPU in float32.
     """
-    if type(network) is not nn.Sequential or [type(layer) for layer in network] != _types(shape):
+    hidden = [nn.Linear, MODULES[shape.activation], *([nn.Dropout] if shape.dropout else [])]
+    types = [*([PiecewiseLinearEncoding] if shape.bins else []), *(hidden * len(shape.hidden)), nn.Linear]
+    if type(network) is not nn.Sequential or [type(layer) for layer in network] != types:
         return None
     linears = [layer for layer in network if type(layer) is nn.Linear]
     tensors = [layer._parameters.get(name) for layer in linears for name in ("weight", "bias")]  # noqa: SLF001 - a lookup by name costs ten times as much
@@ -86,19 +82,12 @@ def flattened(
         address = None if address is None else address + 4 * tensor.numel()
     if is_same:
         return before
-    values = np.empty(shape.n_weights, dtype=np.float32)
+    values = np.empty(sum(prod(size) for _, size in shape.tensors), dtype=np.float32)
     with torch.no_grad():
         for tensor, (_, view) in zip(tensors, shape.named(values), strict=True):
             view[...] = tensor.numpy()  # type: ignore[union-attr]  # none is missing
             tensor.data = torch.from_numpy(view)  # type: ignore[union-attr]  # as above
     return values
-
-
-def _types(shape: Shape) -> list[type[nn.Module]]:
-    """Return the types of a plain network's layers."""
-    hidden: list[type[nn.Module]] = [nn.Linear, MODULES[shape.activation]]
-    hidden += [nn.Dropout] if shape.dropout else []
-    return [*([PiecewiseLinearEncoding] if shape.bins else []), *(hidden * len(shape.hidden)), nn.Linear]
 
 
 class Vote(nn.Module):

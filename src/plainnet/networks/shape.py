@@ -60,9 +60,7 @@ class Shape:
     def __post_init__(self) -> None:
         widths = (self.n_in, *self.hidden, self.n_out)
         if not all(type(width) is int and width >= 1 for width in widths):
-            raise SettingError(
-                f"hidden holds the widths of the hidden layers, whole numbers from 1, not {self.hidden!r}."
-            )
+            raise SettingError(f"hidden holds widths of the hidden layers, whole numbers from 1, not {self.hidden!r}.")
         if len(self.bins) > self.n_in or not all(type(n) is int and n >= 1 for n in self.bins):
             raise SettingError(f"bins holds whole numbers from 1, of at most {self.n_in} features, not {self.bins!r}.")
         widths = (self.n_coded, *widths[1:])
@@ -113,11 +111,6 @@ class Shape:
             size = prod(shape)
             yield name, values[start : start + size].reshape(shape)
             start += size
-
-    @property
-    def n_weights(self) -> int:
-        """Weights and biases."""
-        return sum(prod(shape) for _, shape in self.tensors)
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,9 @@ from plainnet.training.history import History
 from plainnet.training.many import Trial
 from plainnet.training.schedules import warmup_cosine
 
-__all__ = ["CUTS", "Pack", "PackJob", "bounded", "check_trained", "fold_of_rows", "make_pack_job"]
+__all__ = [
+    "CUTS", "Pack", "PackJob", "Tools", "bounded", "check_trained", "fold_of_rows", "make_pack_job", "member_trial",
+]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
@@ -72,6 +74,27 @@ def fold_of_rows(y: npt.NDArray[Any], folds: int, seed: int) -> npt.NDArray[np.i
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What the members of a pack are made and trained with.
+
+    Attributes:
+        loss: of all members.
+        build: makes a member's network.
+        optimize: makes its optimizer.
+        device: where they are trained; all but the CPU trains one after the other.
+        engine: on the CPU.
+        time_limit: seconds for the training; on a GPU looked at between two members.
+    """
+
+    loss: Loss
+    build: Callable[[Recipe], nn.Module]
+    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer]
+    device: str
+    engine: Literal["auto", "fused"]
+    time_limit: float | None
+
+
+@dataclass(frozen=True)
 class PackJob:
     """A pack that can be trained: its networks are made, its rows are dealt.
 
@@ -81,9 +104,7 @@ class PackJob:
         settings: batch size, epochs, patience, folds.
         trials: the members' trainings, each with all that is its own.
         held_out: the rows that each member holds out.
-        device: where they are trained; all but the CPU trains one after the other.
-        engine: on the CPU.
-        time_limit: seconds for the training; on a GPU looked at between two members.
+        tools: what they are trained with.
         generator: state of torch's generator when all was made: what the user's own parts draw later, they draw from there.
     """
 
@@ -92,18 +113,8 @@ class PackJob:
     settings: FitSettings
     trials: Sequence[Trial]
     held_out: Sequence[Rows]
-    device: str
-    engine: Literal["auto", "fused"]
-    time_limit: float | None
+    tools: Tools
     generator: torch.Tensor
-
-    @contextlib.contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Have the members' optimizers keep the signs of monotone networks inside."""
-        with contextlib.ExitStack() as signs:
-            for trial, recipe in zip(self.trials, self.recipes, strict=True):
-                signs.enter_context(bounded(trial.optimizer, trial.model, recipe))
-            yield
 
     def finished(self, histories: Sequence[History], seconds: float) -> Pack:
         """Return what the trainings came to: the members, their vote, and predictions of the rows that each held out.
@@ -140,47 +151,21 @@ def check_trained(members: Sequence[Member], failures: Iterable[str]) -> None:
     raise KeyboardInterrupt
 
 
-def make_pack_job(
-    data: PackData,
-    recipes: Sequence[Recipe],
-    settings: FitSettings,
-    *,
-    loss: Loss,
-    build: Callable[[Recipe], nn.Module],
-    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
-    device: str = "cpu",
-    engine: Literal["auto", "fused"] = "fused",
-    time_limit: float | None = None,
-) -> PackJob:
+def make_pack_job(data: PackData, recipes: Sequence[Recipe], settings: FitSettings, tools: Tools) -> PackJob:
     """Make the members' networks and optimizers, drawing from torch's generator in their order, and deal the rows.
 
-    Args:
-        data: the rows.
-        recipes: of the members.
-        settings: batch size, epochs, patience, folds.
-        loss: of all members.
-        build: makes a member's network.
-        optimize: makes its optimizer.
-        device: as in ``PackJob``.
-        engine: as in ``PackJob``.
-        time_limit: as in ``PackJob``.
+    The arguments are attributes of ``PackJob``.
     """
     held_out, trials = [], []
-    folds: dict[int, npt.NDArray[np.int64]] = {}
+    fold_of = cache(lambda group: fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + group))
     for recipe in recipes:
-        kept = np.arange(len(data.x))
-        held = kept[:0]
-        if recipe.fold >= 0:
-            if recipe.group not in folds:
-                folds[recipe.group] = fold_of_rows(data.y.numpy(), settings.folds, recipes[0].seed + recipe.group)
-            kept, held = kept[folds[recipe.group] != recipe.fold], kept[folds[recipe.group] == recipe.fold]
-        held_out.append(held)
-        network = build(recipe)
-        trials.append(_trial(network, optimize(network, recipe), loss, data, kept, held, settings, recipe))
-    if engine == "fused" and device == "cpu":  # now, so that a member's numbers are its own wherever it is trained
-        for trial in trials:
-            trial.options["dropout_seed"] = draw_dropout_seed(trial.model)
-    return PackJob(data, recipes, settings, trials, held_out, device, engine, time_limit, torch.get_rng_state())
+        is_held = np.zeros(len(data.x), dtype=bool) if recipe.fold < 0 else fold_of(recipe.group) == recipe.fold
+        held_out.append(np.flatnonzero(is_held))
+        trials.append(_trial(data, is_held, recipe, settings, tools))
+    # Now, so that a member's numbers are its own wherever it is trained.
+    for trial in trials if tools.engine == "fused" and tools.device == "cpu" else ():
+        trial.options["dropout_seed"] = draw_dropout_seed(trial.model)
+    return PackJob(data, recipes, settings, trials, held_out, tools, torch.get_rng_state())
 
 
 @contextlib.contextmanager
@@ -197,39 +182,28 @@ def bounded(optimizer: torch.optim.Optimizer, network: nn.Module, recipe: Recipe
 
 
 def _trial(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    data: PackData,
-    kept: Rows,
-    held: Rows,
-    settings: FitSettings,
-    recipe: Recipe,
+    data: PackData, is_held: npt.NDArray[np.bool_], recipe: Recipe, settings: FitSettings, tools: Tools
 ) -> Trial:
-    weight = data.weight
-
+    n_held = int(is_held.sum())
+    x, y, weight = data.part(np.flatnonzero(~is_held) if n_held else slice(None))  # which copies nothing
+    held = data.part(np.flatnonzero(is_held)) if n_held else data.validation
     validation: tuple[Any, ...] | None = None
-    if len(held):
-        validation = (data.x[held], recipe.targets(data.y[held], data.target), None if weight is None else weight[held])
-    elif data.validation is not None:
-        validation = (data.validation[0], recipe.targets(data.validation[1], data.target), data.validation[2])
-    if validation is not None and validation[2] is None:
-        validation = validation[:2]
-    n_steps = settings.epochs * -(-len(kept) // min(settings.batch_size, len(kept)))
-    everything = len(kept) == len(data.x)
+    if held is not None:
+        validation = (held[0], recipe.targets(held[1], data.target), *(() if held[2] is None else held[2:]))
+    n_steps = settings.epochs * -(-len(x) // min(settings.batch_size, len(x)))
+    return member_trial(
+        recipe, settings, tools, n_steps, x=x, y=recipe.targets(y, data.target), sample_weight=weight, epochs=settings.epochs,
+        validation=validation, stopping=None if held is None else EarlyStopping(patience=settings.patience), seed=recipe.seed,
+    )  # fmt: skip
+
+
+def member_trial(recipe: Recipe, settings: FitSettings, tools: Tools, n_steps: int, **more: Any) -> Trial:
+    """Make a member's network and optimizer; return its training of so many steps, with what all members share."""
+    network = tools.build(recipe)
+    optimizer = tools.optimize(network, recipe)
+    if recipe.monotone is not None:
+        optimizer.register_step_post_hook(recipe.monotone.bounds(network, recipe.shape))
     return Trial(
-        network,
-        optimizer,
-        loss=loss,
-        x=data.x if everything else data.x[kept],
-        y=recipe.targets(data.y if everything else data.y[kept], data.target),
-        sample_weight=None if weight is None else weight[kept],
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        validation=validation,
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
-        scheduler_every="step",
-        stopping=EarlyStopping(patience=settings.patience) if validation is not None else None,
-        clip_grad_norm=1.0,
-        seed=recipe.seed,
-    )
+        network, optimizer, loss=tools.loss, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
+        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)), **more,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from plainnet.engines.forward import FlatNetwork
 from plainnet.networks.monotone import Monotone
 from plainnet.networks.shape import Shape
+from plainnet.packs.shards import Rows as EncodedRows
 from plainnet.settings import FitSettings
 from plainnet.tables.target import NumberTarget, Target
 from plainnet.training.history import History
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DECAY", "GROUPS", "Group", "Member", "PackData", "Recipe", "default_rate", "draw_recipes"]
 
 Rows = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,16 @@ class PackData:
     validation: tuple[Tensor, Tensor, npt.NDArray[np.float64] | None] | None = None
 
     @classmethod
-    def of(
-        cls,
-        x: npt.NDArray[np.float32],
-        y: npt.NDArray[Any],
-        target: Target,
-        weight: npt.NDArray[np.float64] | None,
-        validation: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64] | None] | None,
-    ) -> PackData:
-        """Return arrays as pack data; the arguments are the attributes."""
+    def of(cls, rows: EncodedRows, target: Target, validation: EncodedRows | None) -> PackData:
+        """Return the features, targets and weights of training rows and of validation rows as pack data."""
         from torch import from_numpy
 
-        held = None if validation is None else (*map(from_numpy, validation[:2]), validation[2])
-        return cls(from_numpy(x), from_numpy(y), target, weight, held)  # type: ignore[arg-type]  # mypy loses the lengths
+        held = None if validation is None else (from_numpy(validation[0]), from_numpy(validation[1]), validation[2])
+        return cls(from_numpy(rows[0]), from_numpy(rows[1]), target, rows[2], held)
+
+    def part(self, which: Any) -> tuple[Tensor, Tensor, npt.NDArray[np.float64] | None]:
+        """Return the features, targets and weights of some training rows."""
+        return self.x[which], self.y[which], None if self.weight is None else self.weight[which]
 
 
 @dataclass(frozen=True)
@@ -192,13 +191,11 @@ class Member:
                 self._flat = None if values is None else FlatNetwork(self.recipe.shape, values)
         return self._flat
 
-    def opinions(
-        self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None
-    ) -> npt.NDArray[np.float64]:
+    def opinions(self, x: Features, target: Target, threads: int | None = None) -> npt.NDArray[np.float64]:
         """Return what it votes with on rows x, (N, features): probabilities, or encoded numbers, (N, outputs)."""
         return target.opinions(self.outputs(x, target, threads))
 
-    def outputs(self, x: npt.NDArray[np.float32], target: Target, threads: int | None = None) -> npt.NDArray[Any]:
+    def outputs(self, x: Features, target: Target, threads: int | None = None) -> npt.NDArray[Any]:
         """Return what its network says of rows x, (N, features): logits, or encoded numbers, (N, outputs)."""
         flat = self._flattened()
         if flat is not None:
@@ -277,26 +274,16 @@ def draw_recipes(
         monotone: in which direction all members go with their features; None: in any.
     """
     rate = default_rate(shape, is_class=is_class) if learning_rate is None else learning_rate
+    decay = DECAY if weight_decay is None else weight_decay
     recipes = []
     for number in range(settings.members):
         place, fold = divmod(number, max(settings.folds, 1))
         group = GROUPS[place % len(GROUPS)]
-        recipes.append(
-            Recipe(
-                replace(
-                    shape,
-                    hidden=tuple(group.hidden if hidden is None else hidden),
-                    dropout=group.dropout if dropout is None else dropout,
-                    bins=tuple(min(n, group.bins) for n in shape.bins) if group.bins else (),
-                    scale=group.scale,
-                ),
-                rate,
-                DECAY if weight_decay is None else weight_decay,
-                place,
-                fold if settings.folds else -1,
-                seed + number,
-                has_logs and place % 2 == 1,
-                monotone,
-            )
-        )
+        own = replace(
+            shape, hidden=tuple(group.hidden if hidden is None else hidden), scale=group.scale,
+            dropout=group.dropout if dropout is None else dropout,
+            bins=tuple(min(n, group.bins) for n in shape.bins) if group.bins else (),
+        )  # fmt: skip
+        is_log, held = has_logs and place % 2 == 1, fold if settings.folds else -1
+        recipes.append(Recipe(own, rate, decay, place, held, seed + number, is_log, monotone))
     return recipes

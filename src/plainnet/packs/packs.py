@@ -8,24 +8,23 @@ saw them: these out-of-fold predictions choose the weights of the vote, and are 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from plainnet.engines.job import Epoch, Epochs, Loss
+from plainnet.engines.job import Epoch, Epochs
 from plainnet.errors import SettingError
 from plainnet.networks.networks import parameter_groups
-from plainnet.packs.jobs import Pack, PackJob, bounded
+from plainnet.packs.jobs import Pack, PackJob, Tools, bounded
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.history import History
@@ -38,11 +37,7 @@ Array = npt.NDArray[np.float64]
 
 
 def train_pack(
-    job: PackJob,
-    *,
-    progress: bool = False,
-    on_epochs: OnEpochs | None = None,
-    checkpoints: Checkpoints | None = None,
+    job: PackJob, *, progress: bool = False, on_epochs: OnEpochs | None = None, checkpoints: Checkpoints | None = None
 ) -> Pack:
     """Train the members, choose the weights of their vote, and predict the rows that each held out.
 
@@ -57,16 +52,16 @@ def train_pack(
         SettingError: checkpoints are asked for, and it is not the fused engine on the CPU that trains.
         RunError: the checkpoints are of another training.
     """
-    time_limit = job.time_limit
+    time_limit = job.tools.time_limit
     if checkpoints is not None:
         _begin(checkpoints, job)
         if time_limit is not None:
             time_limit = max(time_limit - checkpoints.seconds, 1e-9)
     started = perf_counter() - (0.0 if checkpoints is None else checkpoints.seconds)
-    with job.bounded(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(job.generator)
         histories = train_all(
-            job.trials, job.device, job.engine, time_limit,
+            job.trials, job.tools, time_limit,
             progress=progress, on_epochs=on_epochs, checkpoints=checkpoints,
         )  # fmt: skip
     return job.finished(histories, perf_counter() - started)
@@ -86,11 +81,8 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
         TrainingError: of some pack, no member could be trained.
     """
     started = perf_counter()
-    with contextlib.ExitStack() as signs:
-        for job in jobs:
-            signs.enter_context(job.bounded())
-        trials = [trial for job in jobs for trial in job.trials]
-        histories = iter(train_all(trials, "cpu", "fused", None, progress=progress))
+    trials = [trial for job in jobs for trial in job.trials]
+    histories = iter(train_many(trials, engine="fused", progress=progress))
     seconds = (perf_counter() - started) / len(jobs)
     packs: list[Pack | None] = []
     for job in jobs:
@@ -102,9 +94,9 @@ def train_packs(jobs: Sequence[PackJob], *, progress: bool = False) -> list[Pack
 
 def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
     """Tell checkpoints which training begins, by all that its numbers follow from: the rows, the recipes, the first weights."""
-    if job.device != "cpu":
+    if (device := job.tools.device) != "cpu":
         raise SettingError(
-            f"checkpoints are kept of networks that train on the CPU, and these train on {job.device}: pass device='cpu', or keep none."
+            f"checkpoints are kept of networks that train on the CPU, and these train on {device}: pass device='cpu', or keep none."
         )
     digest = hashlib.sha256(repr((job.settings, list(job.recipes))).encode())
     held = () if job.data.validation is None else job.data.validation
@@ -118,8 +110,7 @@ def _begin(checkpoints: Checkpoints, job: PackJob) -> None:
 
 def train_all(
     trials: Sequence[Trial],
-    device: str,
-    engine: Literal["auto", "fused"],
+    tools: Tools,
     time_limit: float | None,
     *,
     progress: bool = False,
@@ -127,25 +118,16 @@ def train_all(
     checkpoints: Checkpoints | None = None,
 ) -> list[History]:
     """Train networks: at once on the CPU, one after the other elsewhere. The arguments are those of ``train_pack`` and its job."""
-    if device == "cpu":
+    if tools.device == "cpu":
         return train_many(
-            trials,
-            engine=engine,
-            time_limit=time_limit,
-            progress=progress,
-            on_epochs=on_epochs,
+            trials, engine=tools.engine, time_limit=time_limit, progress=progress, on_epochs=on_epochs,
             checkpoints=checkpoints,
-        )
-    return _train_in_turn(trials, device, time_limit, progress=progress, on_epochs=on_epochs)
+        )  # fmt: skip
+    return _train_in_turn(trials, tools.device, time_limit, progress=progress, on_epochs=on_epochs)
 
 
 def _train_in_turn(
-    trials: Sequence[Trial],
-    device: str,
-    time_limit: float | None,
-    *,
-    progress: bool,
-    on_epochs: OnEpochs | None = None,
+    trials: Sequence[Trial], device: str, time_limit: float | None, *, progress: bool, on_epochs: OnEpochs | None = None
 ) -> list[History]:
     """Train one after the other on a GPU, until Ctrl-C or, between two of them, the time limit ends it."""
     histories: list[History] = []
@@ -153,19 +135,12 @@ def _train_in_turn(
     for number, trial in enumerate(trials):
         last = histories[-1].stopped_by if histories else ""
         stopped_by = last if last in ("interrupt", "on_epoch") else ""
-        stopped_by = stopped_by or ("time" if histories and perf_counter() > deadline else "")
-        histories.append(
-            History("", "", stopped_by=stopped_by)
-            if stopped_by
-            else train(
-                trial.model,
-                optimizer=trial.optimizer,
-                device=device,
-                progress=progress,
-                on_epoch=None if on_epochs is None else _each_of(on_epochs, number, trial.model),
-                **trial.options,
-            )
-        )
+        if stopped_by or (histories and perf_counter() > deadline):
+            histories.append(History("", "", stopped_by=stopped_by or "time"))
+            continue
+        on_epoch = None if on_epochs is None else _each_of(on_epochs, number, trial.model)
+        options = {**trial.options, "on_epoch": on_epoch}
+        histories.append(train(trial.model, optimizer=trial.optimizer, device=device, progress=progress, **options))
     return histories
 
 
@@ -174,14 +149,7 @@ def _each_of(on_epochs: OnEpochs, number: int, model: nn.Module) -> Callable[[Ep
 
 
 def pass_over(
-    member: Member,
-    optimizer: torch.optim.Optimizer,
-    data: PackData,
-    *,
-    loss: Loss,
-    batch_size: int,
-    seed: int,
-    **options: Any,
+    member: Member, optimizer: torch.optim.Optimizer, data: PackData, tools: Tools, seed: int, **options: Any
 ) -> None:
     """Train a member for one pass over rows, at the optimizer's rate, and add the epoch to its history.
 
@@ -189,15 +157,15 @@ def pass_over(
         member: what is trained.
         optimizer: over its parameters.
         data: the rows.
-        loss: to minimise.
-        batch_size: rows in a step.
+        tools: the loss, the device and the engine.
         seed: of the shuffle.
-        options: further ones of ``train``: device, engine, progress.
+        options: further ones of ``train``: batch_size, progress.
     """
     with bounded(optimizer, member.network, member.recipe):
         history = train(
-            member.network, data.x, member.recipe.targets(data.y, data.target), loss=loss, optimizer=optimizer, epochs=1,
-            batch_size=batch_size, sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), **options,
+            member.network, data.x, member.recipe.targets(data.y, data.target), loss=tools.loss, optimizer=optimizer, epochs=1,
+            sample_weight=data.weight, clip_grad_norm=1.0, seed=seed + len(member.history), device=tools.device,
+            engine=tools.engine, **options,
         )  # fmt: skip
     member.network.eval()
     passed = len(member.history)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from plainnet.errors import RunError
 from plainnet.tables.ahead import ahead
-from plainnet.tables.encode import feature_names
+from plainnet.tables.encode import feature_names, width_of
 from plainnet.tables.schema import Schema
 
 __all__ = ["Dealt", "Layout", "Rows", "ShardWriter", "Shards", "writing"]
@@ -65,15 +65,14 @@ class Layout:
         groups: list[tuple[int, int]] = []
         at = 0
         for column in schema.used:
+            end = at + width_of(column)
             if column.kind == "category":
-                width = len(column.levels) + (column.other > 0) + (column.missing > 0)
-                groups.append((at, at + width))
-                at += width
-                continue
-            values = len(column.parts or ()) if column.kind == "date" else 1
-            (small if column.kind == "flag" else floats).extend(range(at, at + values))
-            small.extend(range(at + values, at + values + (column.missing > 0)))
-            at += values + (column.missing > 0)
+                groups.append((at, end))
+            else:
+                missing = end - (column.missing > 0)
+                (small if column.kind == "flag" else floats).extend(range(at, missing))
+                small.extend(range(missing, end))
+            at = end
         n_features = len(feature_names(schema))
         floats += range(at, n_features)  # the positions
         return cls(n_features, tuple(floats), tuple(small), tuple(groups), y.dtype.str, y.shape[1:], weighs)

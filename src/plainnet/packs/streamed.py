@@ -9,33 +9,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf, nan
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
 
-from plainnet.engines.job import Epoch, Epochs, Loss
-from plainnet.packs.jobs import CUTS, Pack, bounded, check_trained
+from plainnet.engines.job import Epoch, Epochs
+from plainnet.packs.jobs import CUTS, Pack, Tools, check_trained, member_trial
 from plainnet.packs.members import Member, PackData, Recipe
 from plainnet.packs.packs import train_all
 from plainnet.packs.shards import Rows, Shards
 from plainnet.packs.voting import elect
 from plainnet.settings import EarlyStopping, FitSettings
+from plainnet.tables.bins import Weight
 from plainnet.tables.target import Target
 from plainnet.training.history import History
 from plainnet.training.many import OnEpochs, Trial
 from plainnet.training.progress import count_bar
-from plainnet.training.schedules import warmup_cosine
 
 __all__ = ["Weigh", "train_streamed"]
 
 #: Weights of rows, (n,), by all that is said of them; None: all weigh the same.
-Weigh = Callable[[Rows], npt.NDArray[np.float64] | None]
+Weigh = Callable[[Rows], Weight]
 
 
 @dataclass
@@ -112,14 +109,9 @@ def train_streamed(
     target: Target,
     recipes: Sequence[Recipe],
     settings: FitSettings,
-    *,
-    loss: Loss,
-    build: Callable[[Recipe], nn.Module],
-    optimize: Callable[[nn.Module, Recipe], torch.optim.Optimizer],
+    tools: Tools,
     weigh: Weigh,
-    device: str = "cpu",
-    engine: Literal["auto", "fused"] = "fused",
-    time_limit: float | None = None,
+    *,
     progress: bool = False,
     on_epochs: OnEpochs | None = None,
 ) -> Pack:
@@ -131,13 +123,8 @@ def train_streamed(
         target: what is learnt.
         recipes: of the members.
         settings: batch size, epochs, patience.
-        loss: of all members.
-        build: makes a member's network.
-        optimize: makes its optimizer.
+        tools: what they are made and trained with.
         weigh: how much each of some rows counts.
-        device: where they are trained.
-        engine: on the CPU.
-        time_limit: seconds for the training.
         progress: show a progress bar.
         on_epochs: called after each epoch of all members.
 
@@ -145,31 +132,15 @@ def train_streamed(
         TrainingError: no member could be trained; the message is the first one's reason.
     """
     nothing = shards.layout.unpack(np.empty(0, dtype=shards.layout.dtype))  # the vote is chosen on the held-out rows
-    data = PackData.of(*nothing[:2], target, None, held if held is None else (*held[:2], weigh(held)))
+    data = PackData.of((*nothing[:2], None), target, held if held is None else (*held[:2], weigh(held)))
     n_steps = settings.epochs * shards.n_steps(settings.batch_size)
-    with contextlib.ExitStack() as signs:
-        runners = []
-        for recipe in recipes:
-            network = build(recipe)
-            optimizer = optimize(network, recipe)
-            signs.enter_context(bounded(optimizer, network, recipe))
-            runners.append(Runner(recipe, _trial(network, optimizer, loss, settings, n_steps)))
-        started = perf_counter()
-        run = partial(train_all, device=device, engine=engine)
-        cut = _run(runners, shards, data, settings, run, weigh, time_limit, progress=progress, on_epochs=on_epochs)
+    runners = [Runner(recipe, member_trial(recipe, settings, tools, n_steps, epochs=1)) for recipe in recipes]
+    started = perf_counter()
+    cut = _run(runners, shards, data, settings, tools, weigh, progress=progress, on_epochs=on_epochs)
     members = [member for runner in runners if (member := runner.finished(cut)) is not None]
     check_trained(members, (runner.history.failure for runner in runners))
     elect(data, members)
     return Pack(members, None, cut, perf_counter() - started)
-
-
-def _trial(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, settings: FitSettings, n_steps: int
-) -> Trial:
-    return Trial(
-        network, optimizer, loss=loss, epochs=1, batch_size=settings.batch_size, clip_grad_norm=1.0, scheduler_every="step",
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)),
-    )  # fmt: skip
 
 
 def _run(
@@ -177,15 +148,14 @@ def _run(
     shards: Shards,
     data: PackData,
     settings: FitSettings,
-    run: Callable[..., list[History]],
+    tools: Tools,
     weigh: Weigh,
-    time_limit: float | None,
     *,
     progress: bool,
     on_epochs: OnEpochs | None,
 ) -> str:
     """Train the runners epoch by epoch; return what cut them short, '' where nothing did."""
-    deadline = perf_counter() + (inf if time_limit is None else time_limit)
+    deadline = perf_counter() + (inf if tools.time_limit is None else tools.time_limit)
     stopping = None if data.validation is None else EarlyStopping(patience=settings.patience)
     n_shards = len(shards.heights)
     n_pieces = settings.epochs * n_shards
@@ -207,7 +177,7 @@ def _run(
                     # All pieces hold the like of the first: what could be wrong with it, or with the held-out rows, was looked for.
                     runner.trial.is_checked = number > 0 and (number >= n_shards or not is_last)
                 limit = None if left == inf else max(left, 1e-3)
-                histories = run([runner.trial for runner in live], time_limit=limit)
+                histories = train_all([runner.trial for runner in live], tools, limit)
                 for runner, history in zip(live, histories, strict=True):
                     runner.learn(history, n_rows)
                 del rows  # so that no third shard is in memory while the next but one is read
@@ -239,15 +209,7 @@ def _end_epoch(runners: Sequence[Runner], stopping: EarlyStopping | None, on_epo
     return False
 
 
-def _give(
-    runner: Runner,
-    rows: Rows,
-    weight: npt.NDArray[np.float64] | None,
-    data: PackData,
-    number: int,
-    *,
-    is_last: bool,
-) -> None:
+def _give(runner: Runner, rows: Rows, weight: Weight, data: PackData, number: int, *, is_last: bool) -> None:
     """Give a member its next piece, and after an epoch's last one the rows to be judged on."""
     recipe = runner.recipe
     validation: tuple[Any, ...] | None = None

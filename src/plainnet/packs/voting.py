@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from plainnet.engines.job import Epochs
+from plainnet.engines.job import Epoch, Epochs
 from plainnet.packs.members import Member, PackData
 from plainnet.packs.selection import vote_weights
 from plainnet.tables.target import ClassTarget, CountTarget, LabelsTarget, NumberTarget, Target
@@ -41,11 +43,7 @@ def predict_members(members: Sequence[Member], x: npt.NDArray[np.float32], targe
 
 def _mean(voters: Sequence[Member], opinions: Iterable[Array]) -> Array:
     """Return the weighted mean of opinions, added in the members' order: the same to the last bit each time."""
-    total: Array | None = None
-    for member, own in zip(voters, opinions, strict=True):
-        total = member.weight * own if total is None else total + member.weight * own
-    assert total is not None  # noqa: S101 - the weights sum to 1
-    return total
+    return reduce(add, (member.weight * own for member, own in zip(voters, opinions, strict=True)))
 
 
 def vote_of(members: Sequence[Member], target: Target) -> nn.Module:
@@ -87,10 +85,10 @@ def elect(data: PackData, members: list[Member]) -> Array | None:
         with np.errstate(invalid="ignore"):
             joint = np.einsum("gn,gnc->nc", present, np.nan_to_num(views)) / present.sum(axis=0)[:, None]
     elif data.validation is not None:
-        x, y, weight = data.validation
-        own = [_judged(member, x, y, data.target, weight) for member in members]
+        own = [_judged(member, data.validation, data.target) for member in members]
         of_groups = [[view for view, m in zip(own, members, strict=True) if m.recipe.group == g] for g in groups]
         means = np.stack([np.mean(part, axis=0) for part in of_groups])
+        _, y, weight = data.validation
         shares = vote_weights(means, y.numpy(), data.target.row_losses, weight)
     for member in members:
         group = member.recipe.group
@@ -101,20 +99,16 @@ def elect(data: PackData, members: list[Member]) -> Array | None:
 
 def _out_of_fold(data: PackData, members: list[Member], groups: list[int]) -> Array:
     """Return each group's predictions of the rows that its members held out, (G, N, C); NaN where none did."""
-    views: Array | None = None
-    for member in members:
-        rows = member.held_out
-        weight = None if data.weight is None else data.weight[rows]
-        own = _judged(member, data.x[rows], data.y[rows], data.target, weight)
-        if views is None:
-            views = np.full((len(groups), len(data.x), own.shape[1]), np.nan)
-        views[groups.index(member.recipe.group)][rows] = own
-    assert views is not None  # noqa: S101 - a pack has members
+    own = [_judged(member, data.part(member.held_out), data.target) for member in members]
+    views = np.full((len(groups), len(data.x), own[0].shape[1]), np.nan)
+    for member, view in zip(members, own, strict=True):
+        views[groups.index(member.recipe.group)][member.held_out] = view
     return views
 
 
-def _judged(member: Member, x: Tensor, y: Tensor, target: Target, weight: Array | None) -> Array:
+def _judged(member: Member, rows: tuple[Tensor, Tensor, Array | None], target: Target) -> Array:
     """Return a member's opinions of rows it did not train on, and set its score on them."""
+    x, y, weight = rows
     own = member.opinions(x.numpy(), target)
     member.score = float(np.average(target.row_losses(own, y.numpy()), weights=weight))
     return own
@@ -130,25 +124,20 @@ def join_histories(members: Sequence[Member], stopped_by: str = "", seconds: flo
     """
     histories = [member.history for member in members]
     first = max(histories, key=len)
+    stopped_by = stopped_by or first.stopped_by
     if len(histories) == 1:
-        return replace(first, stopped_by=stopped_by or first.stopped_by)
-    joint = History(first.engine, first.engine_reason, restored_best=first.restored_best)
-    joint.stopped_by = stopped_by or first.stopped_by
+        return replace(first, stopped_by=stopped_by)
 
-    def mean(values: Sequence[npt.NDArray[np.float64]]) -> list[float]:
-        table = np.full((len(values), len(first)), np.nan)
-        for row, own in zip(table, values, strict=True):
-            row[: len(own)] = own
-        means: list[float] = np.nanmean(table, axis=0).tolist()
-        return means
+    def padded(values: Sequence[Array], beyond: float = np.nan) -> Array:
+        return np.stack([np.pad(own, (0, len(first) - len(own)), constant_values=beyond) for own in values])
 
-    valid = [h.validation_losses for h in histories]
-    known = [v for v in valid if v is not None]
-    joint.epochs = Epochs()
-    joint.epochs.columns[0].extend(range(len(first)))
-    joint.epochs.columns[1].extend(mean([h.losses for h in histories]))
-    joint.epochs.columns[2].extend(mean(known) if len(known) == len(valid) else [None] * len(first))
-    joint.epochs.columns[3].extend(first.learning_rates.tolist())
-    own = np.sum([np.pad(h.seconds, (0, len(first) - len(h))) for h in histories], axis=0)
-    joint.epochs.columns[4].extend((own if seconds is None else own * (seconds / own.sum())).tolist())
-    return joint
+    known = [own.validation_losses for own in histories if own.validation_losses is not None]
+    all_known = len(known) == len(histories)
+    own = padded([own.seconds for own in histories], 0.0).sum(axis=0)
+    columns = (
+        range(len(first)), np.nanmean(padded([own.losses for own in histories]), axis=0).tolist(),
+        np.nanmean(padded(known), axis=0).tolist() if all_known else [None] * len(first), first.learning_rates.tolist(),
+        (own if seconds is None else own * (seconds / own.sum())).tolist(),
+    )  # fmt: skip
+    epochs = Epochs(map(Epoch, *columns))
+    return History(first.engine, first.engine_reason, epochs, stopped_by, restored_best=first.restored_best)

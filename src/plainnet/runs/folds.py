@@ -191,7 +191,7 @@ def _together(estimator: Estimator, table: pl.DataFrame, folds: int) -> list[ran
 
 def _packs_of(jobs: Sequence[PackJob], *, progress: bool) -> list[Pack | None]:
     """Train packs: at once where each member's numbers are its own, which are those of the fused engine."""
-    if len(jobs) > 1 and all(job.engine == "fused" and job.device == "cpu" for job in jobs):
+    if len(jobs) > 1 and all(job.tools.engine == "fused" and job.tools.device == "cpu" for job in jobs):
         return train_packs(jobs, progress=progress)
     return [train_pack(job, progress=progress) for job in jobs]
 

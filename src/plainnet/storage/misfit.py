@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from numbers import Real
+from sys import float_info
 from typing import Any
 
 __all__ = ["Wanted", "misfit"]
@@ -21,49 +21,28 @@ def misfit(value: Any, wanted: Wanted, place: str = "") -> str:
     """
     if isinstance(wanted, tuple):
         return min((misfit(value, each, place) for each in wanted), key=len)
-    if isinstance(wanted, list):
-        if not isinstance(value, list):
-            return _wrong(place, value)
+    if isinstance(wanted, list) and isinstance(value, list):
         return next(filter(None, (misfit(each, wanted[0], f"{place}{k}: ") for k, each in enumerate(value))), "")
-    if isinstance(wanted, dict):
+    if isinstance(wanted, dict) and isinstance(value, dict):
         return _object_misfit(value, wanted, place)
-    if wanted is None:
-        return "" if value is None else _wrong(place, value)
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
     if wanted is Real:
-        fits = is_number and _is_finite(value)
+        fits = type(value) in (int, float) and abs(value) <= float_info.max  # which NaN is not
     elif wanted is int:
-        fits = is_number and isinstance(value, int) and 0 <= value < 2**53
+        fits = type(value) is int and 0 <= value < 2**53
     else:
-        fits = isinstance(value, wanted)
-    return "" if fits else _wrong(place, value)
+        fits = value is None if wanted is None else not isinstance(wanted, dict | list) and isinstance(value, wanted)
+    return "" if fits else f"{place.removesuffix(': ')} is {value!r:.40}" if place else f"it holds {value!r:.40}"
 
 
-def _object_misfit(value: Any, wanted: dict[Any, Wanted], place: str) -> str:
-    if not isinstance(value, dict):
-        return _wrong(place, value)
-    for key, each in wanted.items():
-        name = key.removesuffix("?") if isinstance(key, str) else None
-        if name is None:
-            continue
-        if name not in value:
-            if name == key:
-                return f"it lacks {place}{key}"
-        elif problem := misfit(value[name], each, f"{place}{name}: "):
-            return problem
-    named = {key.removesuffix("?") for key in wanted if isinstance(key, str)}
+def _object_misfit(value: dict[str, Any], wanted: dict[Any, Wanted], place: str) -> str:
+    named = {key.removesuffix("?"): key for key in wanted if isinstance(key, str)}
+    for name, key in named.items():
+        if name in value:
+            if problem := misfit(value[name], wanted[key], f"{place}{name}: "):
+                return problem
+        elif name == key:
+            return f"it lacks {place}{key}"
     rest = {key: each for key, each in value.items() if key not in named}
     if rest and str not in wanted:
         return f"{place}it has an unknown entry {next(iter(rest))!r:.40}"
     return next(filter(None, (misfit(each, wanted[str], f"{place}{key}: ") for key, each in rest.items())), "")
-
-
-def _wrong(place: str, value: Any) -> str:
-    return f"{place.removesuffix(': ')} is {value!r:.40}" if place else f"it holds {value!r:.40}"
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return isfinite(float(value))
-    except OverflowError:
-        return False

@@ -78,7 +78,14 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
         raise ModelFileError(
             f"{str(path)!r} is damaged or no model file: {str(error) or 'nested too deep'}. {OTHER_COPY}"
         ) from error
-    check_format(path, content)
+    number = content.get("format") if isinstance(content, dict) else None
+    if type(number) is not int or number < 1:
+        raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number. {OTHER_COPY}")
+    if number > FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} has format {number}, and this version of plainnet reads up to {FORMAT}. "
+            "Run: pip install --upgrade plainnet"
+        )
     if wrong := problem_of(content):
         raise ModelFileError(f"{str(path)!r} is damaged: {wrong}. {OTHER_COPY}")
     tensors = {}
@@ -93,22 +100,6 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
     return content, tensors
 
 
-def check_format(path: Path, content: Any) -> None:
-    """Check the format's number.
-
-    Raises:
-        ModelFileError: there is none, or that of a newer version.
-    """
-    number = content.get("format") if isinstance(content, dict) else None
-    if type(number) is not int or number < 1:
-        raise ModelFileError(f"{str(path)!r} is damaged: its plainnet header has no format number. {OTHER_COPY}")
-    if number > FORMAT:
-        raise ModelFileError(
-            f"{str(path)!r} has format {number}, and this version of plainnet reads up to {FORMAT}. "
-            "Run: pip install --upgrade plainnet"
-        )
-
-
 def _read_whole(path: Path) -> bytes:
     """Read a model file, opened once, so that it cannot become another between two looks; its header's length is checked first.
 
@@ -117,45 +108,28 @@ def _read_whole(path: Path) -> bytes:
     """
     try:
         # Not to wait for somebody to write where the path is a named pipe.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise ModelFileError(f"{str(path)!r} is no file but a pipe or a device; copy the model to a file.")
+            if facts.st_nlink > 1:
+                raise ModelFileError(
+                    f"{str(path)!r} has {facts.st_nlink} names (hard links), and could be changed by any of them: read a copy."
+                )
+            start = file.read(8)
+            n_bytes = int.from_bytes(start, "little")
+            if facts.st_size < 8 or n_bytes > facts.st_size - 8:
+                raise ModelFileError(
+                    f"{str(path)!r} is no plainnet model, or it is truncated: it has {facts.st_size} bytes. {OTHER_COPY}"
+                )
+            if n_bytes > MOST_HEADER_BYTES:
+                raise ModelFileError(
+                    f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read. {OTHER_COPY}"
+                )
+            return start + file.read()
     except OSError as error:
         reason = "it is a folder; name the model file in it" if path.is_dir() else error.strerror or error
         raise ModelFileError(f"the model file {str(path)!r} cannot be read: {reason}.") from error
-    try:
-        facts = os.fstat(handle)
-        if problem := _problem_of_kind(facts):
-            raise ModelFileError(f"{str(path)!r} {problem}.")
-        file = os.fdopen(handle, "rb")
-    except BaseException:
-        os.close(handle)
-        raise
-    with file:
-        size = facts.st_size
-        start = file.read(8)
-        n_bytes = int.from_bytes(start, "little")
-        if size < 8 or n_bytes > size - 8:
-            raise ModelFileError(
-                f"{str(path)!r} is no plainnet model, or it is truncated: it has {size} bytes. {OTHER_COPY}"
-            )
-        if n_bytes > MOST_HEADER_BYTES:
-            raise ModelFileError(
-                f"{str(path)!r} announces a header of {n_bytes:,} bytes; at most {MOST_HEADER_BYTES:,} are read. {OTHER_COPY}"
-            )
-        try:
-            return start + file.read()
-        except OSError as error:
-            raise ModelFileError(f"the model file {str(path)!r} cannot be read: {error.strerror or error}.") from error
-
-
-def _problem_of_kind(facts: os.stat_result) -> str:
-    """Say why what was opened is no model file, '' if it may be one."""
-    if stat.S_ISDIR(facts.st_mode):
-        return "is a folder; name the model file in it"
-    if not stat.S_ISREG(facts.st_mode):
-        return "is no file but a pipe or a device; copy the model to a file"
-    if facts.st_nlink > 1:
-        return f"has {facts.st_nlink} names (hard links), and could be changed by any of them: read a copy"
-    return ""
 
 
 def plain(value: Any) -> Any:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_BINS", "find_knots", "positions"]
+__all__ = ["MOST_BINS", "Weight", "find_knots", "positions"]
+
+#: (N,) of each row; None: all weigh the same.
+Weight = npt.NDArray[np.float64] | None
 
 #: Bins of a column at most. A coded layer's time does not depend on it; 64 tell apart what a few hundred rows share.
 MOST_BINS = 64
 
 
-def find_knots(
-    values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None, bins: int = MOST_BINS
-) -> tuple[float, ...]:
+def find_knots(values: npt.NDArray[np.float64], weight: Weight = None, bins: int = MOST_BINS) -> tuple[float, ...]:
     """Return the knots between which a number is coded linearly: quantiles, in which no single value counts for more than a bin.
 
     Where few values are different, each is a knot. Where most rows hold one value (a capital gain of 0), plain quantiles would

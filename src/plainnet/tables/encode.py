@@ -71,9 +71,7 @@ def width_of(column: Column) -> int:
 
 def coded(column: Column) -> Iterator[tuple[str, Spread]]:
     """Yield the numbers of a column that have bins."""
-    named = {column.name: column.spread} if column.kind == "number" else {}
-    named |= {f"{column.name}: {part}": spread for part, spread in (column.parts or {}).items()}
-    yield from ((name, spread) for name, spread in named.items() if spread is not None and spread.knots)
+    yield from ((name, spread) for name, spread in column.numbers.items() if spread.knots)
 
 
 def encode(schema: Schema, table: pl.DataFrame) -> tuple[Features, dict[str, int]]:
@@ -159,7 +157,7 @@ def _changed(column: Column, series: pl.Series) -> str:
 def _names(column: Column) -> Iterator[str]:
     missing = [f"{column.name} {MISSING}"] if column.missing else []
     if column.kind == "date":
-        yield from [f"{column.name}: {part}" for part in column.parts or {}] + missing
+        yield from [*column.numbers, *missing]
     elif column.kind == "category":
         yield from (f"{column.name}={level}" for level in column.levels)
         if column.other:
@@ -176,11 +174,6 @@ def _scaled(values: npt.NDArray[np.float64], spread: Spread) -> npt.NDArray[np.f
     return smooth_clip(np.clip(np.nan_to_num(z), -1e6, 1e6))
 
 
-def _places(values: npt.NDArray[np.float64], spread: Spread) -> list[npt.NDArray[np.float64]]:
-    """Return the positions of a number's values; a missing one is at the median's."""
-    return [positions(np.where(np.isnan(values), spread.median, values), spread.knots)] if spread.knots else []
-
-
 def _with_missing(
     column: Column, features: list[npt.NDArray[np.float64]], is_missing: npt.NDArray[np.bool_]
 ) -> Features:
@@ -189,29 +182,38 @@ def _with_missing(
     return np.stack(features, axis=1).astype(np.float32)
 
 
-def _encode_number(column: Column, series: pl.Series) -> _Encoded:
-    values = numbers_of(series).to_numpy().astype(np.float64)
-    is_missing = ~np.isfinite(values)
-    assert column.spread is not None  # noqa: S101 - every number has one
-    strangers = int(is_missing.sum()) - series.null_count()
-    values = np.where(is_missing, np.nan, values)
-    scaled, places = _scaled(values, column.spread), _places(values, column.spread)
-    return _with_missing(column, [scaled], is_missing), places, max(strangers, 0)
+def _encode_numbers(column: Column, series: pl.Series) -> _Encoded:
+    """Encode a number, or the parts of a date."""
+    if column.kind == "number":
+        array = numbers_of(series).to_numpy().astype(np.float64)
+        is_missing = ~np.isfinite(array)
+        values = [np.where(is_missing, np.nan, array)]
+    else:
+        dates, _ = parse_dates(series, column.date_format)
+        if dates is None:  # a column of nothing but missing cells
+            dates = pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
+        is_missing = dates.is_null().to_numpy()
+        values = list(date_parts(dates, column.parts or {}).values())
+    features, places = [], []
+    for own, spread in zip(values, column.numbers.values(), strict=True):
+        features.append(_scaled(own, spread))
+        if spread.knots:  # a missing value is at the median's position
+            places.append(positions(np.where(np.isnan(own), spread.median, own), spread.knots))
+    return _with_missing(column, features, is_missing), places, int(is_missing.sum()) - series.null_count()
 
 
-def _encode_flag(column: Column, series: pl.Series) -> _Encoded:
-    codes, strangers = _codes(column, series)
-    values = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)  # -1, 1, and 0 where missing
-    return _with_missing(column, [values], codes < 0), [], strangers
-
-
-def _encode_category(column: Column, series: pl.Series) -> _Encoded:
-    codes, strangers = _codes(column, series)
-    n_levels = len(column.levels)
+def _encode_levels(column: Column, series: pl.Series) -> _Encoded:
+    """Encode a flag or a category by the number of each cell's level, -1 where it is missing or unseen."""
+    numbers = {level: index for index, level in enumerate(column.levels)}
+    levels = level_strings(series)
+    codes = levels.replace_strict(numbers, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+    strangers = int((codes < 0).sum()) - series.null_count()
+    if column.kind == "flag":
+        values = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)  # -1, 1, and 0 where missing
+        return _with_missing(column, [values], codes < 0), [], strangers
     width = width_of(column)
     if column.other:
-        is_stranger = (codes < 0) & series.is_not_null().to_numpy()
-        codes = np.where(is_stranger, n_levels, codes)
+        codes = np.where((codes < 0) & series.is_not_null().to_numpy(), len(column.levels), codes)
     if column.missing:
         codes = np.where(codes < 0, width - 1, codes)
     features = np.zeros((len(codes), width), dtype=np.float32)
@@ -220,24 +222,4 @@ def _encode_category(column: Column, series: pl.Series) -> _Encoded:
     return features, [], 0 if column.other else strangers
 
 
-def _codes(column: Column, series: pl.Series) -> tuple[npt.NDArray[np.int64], int]:
-    """Return the index of each cell's level, -1 where it is missing or unseen, and how many are unseen."""
-    levels = level_strings(series)
-    positions = {level: index for index, level in enumerate(column.levels)}
-    codes = levels.replace_strict(positions, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
-    return codes, int((codes < 0).sum()) - series.null_count()
-
-
-def _encode_date(column: Column, series: pl.Series) -> _Encoded:
-    dates, _ = parse_dates(series, column.date_format)
-    if dates is None:  # a column of nothing but missing cells
-        dates = pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
-    is_missing = dates.is_null().to_numpy()
-    spreads = column.parts or {}
-    parts = date_parts(dates, spreads)
-    features = [_scaled(parts[name], spread) for name, spread in spreads.items()]
-    places = [place for name, spread in spreads.items() for place in _places(parts[name], spread)]
-    return _with_missing(column, features, is_missing), places, int(is_missing.sum()) - series.null_count()
-
-
-_ENCODERS = {"number": _encode_number, "flag": _encode_flag, "category": _encode_category, "date": _encode_date}
+_ENCODERS = {"number": _encode_numbers, "flag": _encode_levels, "category": _encode_levels, "date": _encode_numbers}

@@ -114,10 +114,6 @@ def joined(parts: Sequence[pl.DataFrame], files: Sequence[Path]) -> pl.DataFrame
         {name: pl.Null() if part[name].null_count() == part.height else part[name].dtype for name in part.columns}
         for part in parts
     ]
-    types = {
-        name: pl.String() if dtype == pl.Null else dtype
-        for name, dtype in common_types(known, files).items()
-    }  # fmt: skip
-    return pl.concat(
-        [part.select(pl.col(name).cast(dtype) for name, dtype in types.items()) for part in parts], rechunk=True
-    )
+    common = common_types(known, files)
+    types = pl.Schema((name, pl.String() if dtype == pl.Null else dtype) for name, dtype in common.items())
+    return pl.concat([part.select(types.names()).cast(types) for part in parts], rechunk=True)

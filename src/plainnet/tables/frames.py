@@ -96,9 +96,7 @@ def frame_of_rows(rows: Sequence[Any]) -> pl.DataFrame:
         raise TableError("An empty list is no table. Pass at least one row, as a dict from column name to value.")
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise TableError(
-                f"Row {number} is a {type(row).__name__}, not a dict from column name to value. Pass {ACCEPTED}."
-            )
+            raise TableError(f"Row {number} is a {type(row).__name__}, not a dict from name to value. Pass {ACCEPTED}.")
     names = list(dict.fromkeys(name for row in rows for name in row))
     return _frame_of_columns(names, ([row.get(name) for row in rows] for name in names))
 
@@ -195,9 +193,7 @@ def _frame_of_columns(names: Iterable[Any], columns: Iterable[Any]) -> pl.DataFr
         raise TableError(f"The table has more than one column named {listed(twice)}. Rename them.")
     if len({len(column) for column in read}) > 1:
         lengths = ", ".join(f"{column.name!r} {len(column)}" for column in read)
-        raise TableError(
-            f"The columns have different numbers of values: {lengths}. Every column needs one value a row."
-        )
+        raise TableError(f"Columns have different numbers of values: {lengths}. Every column needs one value a row.")
     return pl.DataFrame(read)
 
 
@@ -232,9 +228,7 @@ def _array_of_tensor(tensor: Any) -> np.ndarray[Any, Any]:
 
 def _column_of_array(name: str, array: np.ndarray[Any, Any]) -> pl.Series:
     if array.ndim != 1:
-        raise TableError(
-            f"Column {name!r} is an array of shape {array.shape}. A column needs one value a row: split it."
-        )
+        raise TableError(f"Column {name!r} is an array of shape {array.shape}. A column has one value a row: split it.")
     kind = array.dtype.kind
     if kind == "O":
         return _column_of_list(name, array.tolist())

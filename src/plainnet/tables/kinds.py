@@ -7,13 +7,14 @@ it has, then what its name and its text look like. The user can overrule any ans
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import polars as pl
 
 from plainnet.tables.dates import parse_dates
 from plainnet.tables.wording import listed
 
-__all__ = ["KINDS", "decide_kind", "numbers_of"]
+__all__ = ["KINDS", "decide_kind", "kind_of_levels", "numbers_of"]
 
 KINDS = ("number", "category", "flag", "date", "identifier", "text", "constant", "ignored")
 
@@ -24,9 +25,8 @@ MANY_LEVELS = 0.5
 #: Share of a text column's cells that have to be numbers for the rest to be taken as missing.
 ENOUGH_NUMBERS = 0.95
 IDENTIFIER_NAME = re.compile(
-    r"(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$", re.IGNORECASE
+    r"(?i:(^|[\s_.-])(id|ids|uuid|guid|key|index|idx|rownum|row_?number|unnamed: 0)$|^$)|[a-z](Id|ID)$"
 )
-IDENTIFIER_CAMEL = re.compile(r"[a-z](Id|ID)$")
 
 
 def decide_kind(series: pl.Series) -> tuple[str, str]:
@@ -73,14 +73,19 @@ def _decide_text(known: pl.Series, n_different: int) -> tuple[str, str]:
     dates, date_format = parse_dates(known)
     if dates is not None:
         return "date", f"text written as {date_format}"
-    if n_different == 2:
-        return "flag", f"two levels: {listed(sorted(known.unique().to_list()))}"
     if len(known) >= IDENTIFIER_ROWS and n_different > MANY_LEVELS * len(known):
         words = known.str.count_matches(r"\S+").mean()
         if isinstance(words, float) and words >= 3:
             return "text", f"{n_different:,} different texts of {words:.0f} words on average in {len(known):,} rows"
         return "identifier", f"{n_different:,} different values in {len(known):,} rows"
-    return "category", f"text of {n_different:,} levels"
+    return kind_of_levels(known.unique())
+
+
+def kind_of_levels(levels: Collection[str]) -> tuple[str, str]:
+    """Return the kind of text that is neither numbers nor dates, and why."""
+    if len(levels) == 2:
+        return "flag", f"two levels: {listed(sorted(levels))}"
+    return "category", f"text of {len(levels):,} levels"
 
 
 def _is_identifier_name(name: str) -> bool:
@@ -89,7 +94,7 @@ def _is_identifier_name(name: str) -> bool:
     >>> [_is_identifier_name(name) for name in ("id", "customerID", "row_id", "humid", "paid")]
     [True, True, True, False, False]
     """
-    return bool(IDENTIFIER_NAME.search(name) or IDENTIFIER_CAMEL.search(name))
+    return bool(IDENTIFIER_NAME.search(name))
 
 
 def numbers_of(series: pl.Series) -> pl.Series:

@@ -70,19 +70,14 @@ def read_table(source: Any, *, query: str | None = None, limit_bytes: int = 16 *
         files = expand(os.fspath(source))
         return joined([read_table(file, limit_bytes=limit_bytes) for file in files], files)
     if is_path(source):
-        frame = _read_path(os.fspath(source), query, limit_bytes)
+        frame, name = _read_path(os.fspath(source), query, limit_bytes), without_password(os.fspath(source))
         if frame.width and frame.is_empty():
-            raise TableError(
-                f"{without_password(os.fspath(source))} has columns but no rows. A table needs at least one row."
-            )
+            raise TableError(f"{name} has columns but no rows. A table needs at least one row.")
     elif query is not None:
-        raise TableError(
-            f"query={query!r} is for databases; a {type(source).__name__} cannot be asked. Leave query out."
-        )
+        raise TableError(f"query={query!r} is for databases; a {type(source).__name__} cannot be asked. Leave it out.")
     else:
-        frame = frame_of(source)
+        frame, name = frame_of(source), f"The {type(source).__name__}"
     if not frame.width:
-        name = without_password(os.fspath(source)) if is_path(source) else f"The {type(source).__name__}"
         raise TableError(f"{name} has no columns. A table needs at least one.")
     return plain_types(frame)
 
@@ -99,19 +94,16 @@ def is_path(source: Any) -> bool:
 def _read_path(source: str, query: str | None, limit_bytes: int) -> pl.DataFrame:
     """Tell URLs from files, and databases from other files."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
-    if scheme is None:
-        path = _existing(source)
-    elif scheme[1].lower() in ("postgresql", "postgres"):
+    kind = scheme[1].lower() if scheme else ""
+    if kind in ("postgresql", "postgres"):
         return read_postgres(source, query)
-    elif scheme[1].lower() == "sqlite":
-        path = _existing(_sqlite_path(source))
-        return read_sqlite(path, query)
-    else:
+    if kind not in ("", "sqlite"):
         raise TableError(
-            f"{without_password(source)}: tables are not read from {scheme[1]}:// addresses. Download the file first "
+            f"{without_password(source)}: tables are not read from {kind}:// addresses. Download the file first "
             "and pass its path (databases: sqlite:/// and postgresql://)."
         )
-    if path.suffix.lower() in SQLITE:
+    path = _existing(_sqlite_path(source) if kind else source)
+    if kind or path.suffix.lower() in SQLITE:
         return read_sqlite(path, query)
     if query is not None:
         raise TableError(f"query={query!r} is for databases, and {path} is none. Leave query out.")
@@ -197,22 +189,20 @@ def _read_json(text: bytes, where: str) -> pl.DataFrame:
 
 def _json_rows(text: str, where: str, *, is_array: bool) -> list[dict[str, Any]]:
     pieces = [(1, text)] if is_array else [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    rows: list[Any] = []
+    rows: list[dict[str, Any]] = []
     for number, piece in pieces:
         try:
             value = json.loads(piece)
         except (ValueError, RecursionError) as error:
             at = f"line {getattr(error, 'lineno', 1) + number - 1}, column {getattr(error, 'colno', 1)}"
             reason = getattr(error, "msg", str(error))
-            raise TableError(
-                f"{where}, {at}: {reason}. It must be an array of objects, or one object a line."
-            ) from None
-        rows.extend(value if is_array else [value])
-        wrong = next((row for row in (value if is_array else [value]) if not isinstance(row, dict)), None)
-        if wrong is not None:
-            raise TableError(
-                f'{where}, line {number}: {str(wrong)[:40]!r} is not an object. Write rows as {{"name": value}}.'
-            )
+            raise TableError(f"{where}, {at}: {reason}. Write an array of objects, or one object a line.") from None
+        for row in value if is_array else [value]:
+            if not isinstance(row, dict):
+                raise TableError(
+                    f'{where}, line {number}: {str(row)[:40]!r} is not an object. Write rows as {{"name": value}}.'
+                )
+            rows.append(row)
     return rows
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.tables.encode import feature_names, smooth_clip, width_of
-from plainnet.tables.schema import Column, Schema, Spread
+from plainnet.tables.schema import Column, Schema
 
 __all__ = ["MOST_CELLS", "RowEncoder"]
 
@@ -45,29 +45,22 @@ class RowEncoder:
         self.schema = schema
         self.names = tuple(column.name for column in schema.used)
         self._n_features = len(feature_names(schema))
-        #: By column: what reads its cells, and where its features begin.
-        self._columns: list[tuple[Column, int]] = []
-        self._numbers: list[tuple[int, Spread]] = []
+        #: Each column, where its features begin, and what its levels write there.
+        self._columns: list[tuple[Column, int, _Marks]] = []
+        places: list[int] = []
         place = 0
         for column in schema.used:
-            self._columns.append((column, place))
-            if column.kind == "number":
-                assert column.spread is not None  # noqa: S101 - every number has one
-                self._numbers.append((place, column.spread))
-            for number, spread in enumerate((column.parts or {}).values()):
-                self._numbers.append((place + number, spread))
+            self._columns.append((column, place, _marks_of(column)))
+            places += range(place, place + len(column.numbers))
             place += width_of(column)
-        spreads = [spread for _, spread in self._numbers]
-        self._places = np.array([place for place, _ in self._numbers], dtype=np.int64)
+        spreads = [spread for column in schema.used for spread in column.numbers.values()]
+        self._places = np.array(places, dtype=np.int64)
         self._medians = np.array([spread.median for spread in spreads])
         self._scales = np.array([spread.scale for spread in spreads])
         self._coded = np.array([number for number, spread in enumerate(spreads) if spread.knots], dtype=np.int64)
         self._set_knots([spreads[number].knots for number in self._coded])
-        assert place + len(self._coded) == self._n_features  # noqa: S101 - the layout is that of ``encode``
-        self._codes = {column.name: {level: code for code, level in enumerate(column.levels)} for column in schema.used}
         self._is_numeric = all(column.kind == "number" for column in schema.used)
-        used = {column.name for column in schema.used}
-        self._used = np.array([k for k, column in enumerate(schema.columns) if column.name in used], dtype=np.int64)
+        self._used = np.array([k for k, column in enumerate(schema.columns) if column.is_used], dtype=np.int64)
 
     def _set_knots(self, knots: Sequence[tuple[float, ...]]) -> None:
         longest = max(map(len, knots), default=1)
@@ -98,10 +91,10 @@ class RowEncoder:
         numbers: list[list[float]] = []
         unseen: dict[str, int] = {}
         try:
-            for (column, place), values in zip(self._columns, columns, strict=True):
-                own, marks, strangers = _READERS[column.kind](column, values, self._codes[column.name])
+            for (column, place, marks), values in zip(self._columns, columns, strict=True):
+                own, found, strangers = _READERS[column.kind](column, values, marks)
                 numbers += own
-                for row, feature, value in marks:
+                for row, (feature, value) in found:
                     x[row, place + feature] = value
                 if strangers:
                     unseen[column.name] = strangers
@@ -118,7 +111,7 @@ class RowEncoder:
         if np.isinf(values).any():
             return None
         x = np.zeros((len(values), self._n_features), dtype=np.float32)
-        for (column, place), own in zip(self._columns, values.T, strict=True):
+        for (column, place, _), own in zip(self._columns, values.T, strict=True):
             if column.missing:
                 x[:, place + 1] = np.isnan(own)
         self._put_numbers(x, values)
@@ -145,13 +138,20 @@ class RowEncoder:
         return np.where(below < 0, 0.0, np.where(below >= self._last, 1.0, within))
 
 
-# Readers of a column's cells. Each returns its numbers, a list for each; what it writes beside them, as (row, feature, value);
-# and how many cells are strangers.
+#: What a level writes, None being a missing cell: (feature of the column, value).
+_Marks = dict[str | None, tuple[int, float]]
 
-_Marks = list[tuple[int, int, float]]
+#: What a column's cells hold: its numbers, a list for each; what they write beside them, by row; and how many are strangers.
+_Read = tuple[list[list[float]], list[tuple[int, tuple[int, float]]], int]
 
 
-def _read_number(column: Column, values: Sequence[Any], _: Mapping[str, int]) -> tuple[list[list[float]], _Marks, int]:
+def _marks_of(column: Column) -> _Marks:
+    is_flag = column.kind == "flag"
+    marks: _Marks = {level: (0, 2.0 * k - 1.0) if is_flag else (k, 1.0) for k, level in enumerate(column.levels)}
+    return marks | ({None: (width_of(column) - 1, 1.0)} if column.missing else {})
+
+
+def _read_number(column: Column, values: Sequence[Any], marks: _Marks) -> _Read:
     read, strangers = [], 0
     for value in values:
         if type(value) is float or type(value) is int or type(value) is bool:
@@ -164,52 +164,33 @@ def _read_number(column: Column, values: Sequence[Any], _: Mapping[str, int]) ->
         else:
             raise _Unknown
         read.append(number)
-    marks = [(row, 1, 1.0) for row, number in enumerate(read) if number != number] if column.missing else []
-    return [read], marks, strangers
+    missing = [(row, marks[None]) for row, number in enumerate(read) if number != number] if column.missing else []
+    return [read], missing, strangers
 
 
-def _read_flag(
-    column: Column, values: Sequence[Any], codes: Mapping[str, int]
-) -> tuple[list[list[float]], _Marks, int]:
-    marks, strangers = [], 0
+def _read_levels(column: Column, values: Sequence[Any], marks: _Marks) -> _Read:
+    found, strangers = [], 0
+    has_rare = column.kind == "category" and column.other > 0
     for row, level in enumerate(_levels(values)):
-        code = -1 if level is None else codes.get(level, -1)
-        strangers += code < 0 and level is not None
-        if code >= 0:
-            marks.append((row, 0, 2.0 * code - 1.0))
-        elif column.missing:
-            marks.append((row, 1, 1.0))
-    return [], marks, strangers
+        mark = marks.get(level)
+        if mark is None and level is not None:
+            strangers += not has_rare
+            mark = (len(column.levels), 1.0) if has_rare else marks.get(None)
+        if mark is not None:
+            found.append((row, mark))
+    return [], found, strangers
 
 
-def _read_category(
-    column: Column, values: Sequence[Any], codes: Mapping[str, int]
-) -> tuple[list[list[float]], _Marks, int]:
-    marks, strangers = [], 0
-    n_levels = len(column.levels)
-    missing = n_levels + (column.other > 0) if column.missing else -1
-    for row, level in enumerate(_levels(values)):
-        code = -1 if level is None else codes.get(level, -1)
-        if code < 0:
-            is_rare = level is not None and column.other > 0
-            strangers += level is not None and not is_rare
-            code = n_levels if is_rare else missing
-        if code >= 0:
-            marks.append((row, code, 1.0))
-    return [], marks, strangers
-
-
-def _read_date(column: Column, values: Sequence[Any], _: Mapping[str, int]) -> tuple[list[list[float]], _Marks, int]:
+def _read_date(column: Column, values: Sequence[Any], marks: _Marks) -> _Read:
     if {date, datetime} <= set(map(type, values)):
         raise _Unknown
     instants = [_instant(value) for value in values]
-    parts = column.parts or {}
-    numbers = [[np.nan if each is None else _part(each, name) for each in instants] for name in parts]
-    marks = [(row, len(parts), 1.0) for row, each in enumerate(instants) if each is None] if column.missing else []
-    return numbers, marks, 0
+    numbers = [[np.nan if each is None else _part(each, name) for each in instants] for name in column.parts or {}]
+    missing = [(row, marks[None]) for row, each in enumerate(instants) if each is None] if column.missing else []
+    return numbers, missing, 0
 
 
-_READERS = {"number": _read_number, "flag": _read_flag, "category": _read_category, "date": _read_date}
+_READERS = {"number": _read_number, "flag": _read_levels, "category": _read_levels, "date": _read_date}
 
 
 def _levels(values: Sequence[Any]) -> list[str | None]:

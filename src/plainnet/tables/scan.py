@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +79,8 @@ class Scan:
             share: of the rows, in the second part.
             salt: of the hash: another one splits in another way.
         """
-        return (
-            replace(self, cuts=(*self.cuts, (salt, share, 1.0))),
-            replace(self, cuts=(*self.cuts, (salt, 0.0, share))),
-        )
+        first, second = (replace(self, cuts=(*self.cuts, (salt, *cut))) for cut in ((share, 1.0), (0.0, share)))
+        return first, second
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame]]:
         """Read the table from its first row to its last, each piece while the caller works on the one before.
@@ -111,7 +108,9 @@ class Scan:
             number += 1
         path, first = self.files[number], place * size
         piece = _read(path, names, first, min(size, self.heights[number] - first))
-        _check_unchanged(path, self.stamps[number])
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != self.stamps[number]:
+            raise _changed(path)
         numbers = np.arange(begin + first, begin + first + piece.height, dtype=np.uint64)
         piece = plain_types(piece).select(pl.col(name).cast(self.types[name]) for name in names)
         kept = np.ones(piece.height, dtype=bool)
@@ -119,17 +118,6 @@ class Scan:
             share = row_shares(numbers, salt)
             kept &= (share >= low) & (share < high)
         return (numbers, piece) if kept.all() else (numbers[kept], piece.filter(kept))
-
-    def sample(self, n_rows: int, salt: int) -> pl.DataFrame:
-        """Read about so many rows, drawn evenly; all where there are no more.
-
-        Raises:
-            TableError: as for ``pieces``.
-        """
-        share = min(1.0, n_rows / max(self.n_rows, 1))
-        drawn = self if share == 1 else self.split(share, salt)[1]
-        parts = [piece for _, piece in drawn.pieces()]
-        return pl.concat(parts) if parts else pl.DataFrame(schema=dict(self.types))
 
 
 @dataclass(frozen=True)
@@ -149,15 +137,10 @@ class TrainingRows:
     @property
     def columns(self) -> list[str]:
         """The names of the columns that may tell something of the target."""
-        return [name for name in self.scan.columns if name not in (self.target, self._weight_column)]
+        others = {self.target, self.weight if isinstance(self.weight, str) else self.target}
+        return [name for name in self.scan.columns if name not in others]
 
-    @property
-    def _weight_column(self) -> str | None:
-        return self.weight if isinstance(self.weight, str) else None
-
-    def pieces(
-        self,
-    ) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
+    def pieces(self) -> Iterator[tuple[npt.NDArray[np.uint64], pl.DataFrame, npt.NDArray[np.float64] | None, int]]:
         """Read the rows as ``Scan.pieces`` does.
 
         Yields:
@@ -172,13 +155,8 @@ class TrainingRows:
             if weight is not None:
                 there = weight > 0
                 weight = weight[known & there]
-            rows = piece.filter(known & there)
-            yield (
-                numbers[known & there],
-                rows if self._weight_column is None else rows.drop(self._weight_column),
-                weight,
-                int((there & ~known).sum()),
-            )
+            rows = piece.filter(known & there).select(self.target, *self.columns)
+            yield numbers[known & there], rows, weight, int((there & ~known).sum())
 
     def _weights(self, numbers: npt.NDArray[np.uint64], piece: pl.DataFrame) -> npt.NDArray[np.float64] | None:
         if self.weight is None or not isinstance(self.weight, str):
@@ -207,6 +185,11 @@ def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:
         TableError: there is no such file, one is no Parquet file, is damaged or empty, or has other columns than the first.
         SettingError: a setting is out of its range.
     """
+    try:
+        dials = ScanSettings(**settings)
+    except TypeError as error:
+        known = ", ".join(vars(ScanSettings()))
+        raise SettingError(f"scan_table has no setting {sorted(settings)[0]!r}: it has {known}.") from error
     name = os.fspath(source)
     files = tuple(expand(name)) if is_pattern(name) else (Path(name).expanduser(),)
     stamps, heights, types = [], [], []
@@ -231,15 +214,7 @@ def scan_table(source: str | os.PathLike[str], **settings: int) -> Scan:
         plain = plain_types(pl.DataFrame(schema=schema)).schema
         types.append({name: pl.Null() if schema[name] == pl.Null else plain[name] for name in schema})
     common = {name: pl.String() if t == pl.Null else t for name, t in common_types(types, files).items()}
-    return Scan(name, files, tuple(stamps), tuple(heights), common, _settings(settings))
-
-
-def _settings(given: Mapping[str, Any]) -> ScanSettings:
-    try:
-        return ScanSettings(**given)
-    except TypeError as error:
-        known = ", ".join(vars(ScanSettings()))
-        raise SettingError(f"scan_table has no setting {sorted(given)[0]!r}: it has {known}.") from error
+    return Scan(name, files, tuple(stamps), tuple(heights), common, dials)
 
 
 def row_shares(numbers: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float64]:
@@ -271,12 +246,6 @@ def _read(path: Path, columns: Sequence[str], first: int, n_rows: int) -> pl.Dat
     if piece.height != n_rows:
         raise _changed(path)
     return piece
-
-
-def _check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
-    stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != stamp:
-        raise _changed(path)
 
 
 def _changed(path: Path) -> TableError:

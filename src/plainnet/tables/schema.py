@@ -7,7 +7,7 @@ made of plain values, so that it can be printed, compared, and stored in a model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import SettingError, TableError
-from plainnet.tables.bins import find_knots
+from plainnet.tables.bins import Weight, find_knots
 from plainnet.tables.dates import DATE_PARTS, date_parts, parse_dates
-from plainnet.tables.kinds import KINDS, decide_kind, numbers_of
+from plainnet.tables.kinds import decide_kind, numbers_of
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels"]
+__all__ = ["Column", "Schema", "Spread", "count_rows", "learn_column", "learn_levels", "level_rows"]
 
 #: One-hot columns of one category at most: beyond it, rare levels cost more weights than their rows can teach.
 MOST_LEVELS = 100
@@ -48,7 +48,7 @@ class Spread:
         return (self.quartile_3 - self.quartile_1) or (self.maximum - self.minimum) / 2 or 1.0
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64] | None = None) -> Spread:
+    def of(cls, values: npt.NDArray[np.float64], weight: Weight = None) -> Spread:
         """Measure finite values, (N,), N ≥ 1; a row of weight 2 counts like two rows.
 
         >>> Spread.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
@@ -98,6 +98,13 @@ class Column:
         """Whether the network sees this column."""
         return self.kind in ("number", "category", "flag", "date")
 
+    @property
+    def numbers(self) -> dict[str, Spread]:
+        """The numbers that the network sees of a number or a date, by name."""
+        if self.kind == "number" and self.spread is not None:
+            return {self.name: self.spread}
+        return {f"{self.name}: {part}": spread for part, spread in (self.parts or {}).items()}
+
     def to_json(self) -> dict[str, Any]:
         """Return the column as plain values; what it has not is left out."""
         return {key: value for key, value in asdict(self).items() if value not in (None, (), 0) or key == "missing"}
@@ -111,12 +118,6 @@ class Column:
         if "parts" in values:
             values["parts"] = {name: Spread.from_json(spread) for name, spread in values["parts"].items()}
         values["levels"] = tuple(values.get("levels", ()))
-        unknown = set(values) - {each.name for each in fields(cls)}
-        if unknown or values.get("kind") not in KINDS:
-            raise TableError(
-                f"a column of the schema has unknown entries: {sorted(unknown) or values.get('kind')}. Another "
-                "version wrote it, or it is damaged."
-            )
         return cls(**values)
 
 
@@ -134,12 +135,9 @@ class Schema:
 
     @classmethod
     def learn(
-        cls,
-        table: pl.DataFrame,
-        *,
-        kinds: Mapping[str, str] | None = None,
+        cls, table: pl.DataFrame, *, kinds: Mapping[str, str] | None = None,
         weight: npt.NDArray[np.float64] | None = None,
-    ) -> Schema:
+    ) -> Schema:  # fmt: skip
         """Decide the kind of each column and measure what its encoding needs.
 
         Args:
@@ -167,10 +165,8 @@ class Schema:
                 )
         columns = tuple(learn_column(table[name], kinds.get(name), weight) for name in table.columns)
         if not any(column.is_used for column in columns):
-            reasons = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
-            raise TableError(
-                f"no column can be used to predict: {reasons}. Override a kind with kinds={{'column': 'number'}}."
-            )
+            why = "; ".join(f"{column.name}: {column.why}" for column in columns[:10]) or "the table has none"
+            raise TableError(f"no column can be used to predict: {why}. Override a kind: kinds={{'column': 'number'}}.")
         return cls(columns, count_rows(np.ones(table.height, dtype=bool), weight))
 
     @property
@@ -193,7 +189,7 @@ class Schema:
         return cls(tuple(Column.from_json(column) for column in content["columns"]), int(content["n_rows"]))
 
 
-def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.float64] | None = None) -> Column:
+def learn_column(series: pl.Series, wanted: str | None, weight: Weight = None) -> Column:
     """Learn one column, of the kind that is wanted; None: found out."""
     kind, why = decide_kind(series) if wanted is None else (wanted, "chosen by the user")
     is_missing = series.is_null().to_numpy()
@@ -207,7 +203,7 @@ def learn_column(series: pl.Series, wanted: str | None, weight: npt.NDArray[np.f
     return column
 
 
-def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def _learn_number(column: Column, series: pl.Series, weight: Weight) -> Column:
     array = numbers_of(series).to_numpy().astype(np.float64)
     known = np.isfinite(array)
     if not known.any():
@@ -216,14 +212,10 @@ def _learn_number(column: Column, series: pl.Series, weight: npt.NDArray[np.floa
     return replace(column, spread=spread, missing=count_rows(~known, weight))
 
 
-def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def learn_levels(column: Column, series: pl.Series, weight: Weight) -> Column:
     """Choose the levels of a category or flag, by the rows, or the weight, of each."""
-    levels = level_strings(series)
-    rows = pl.DataFrame({"level": levels, "rows": np.ones(len(levels)) if weight is None else weight})
-    counts = (
-        rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum()).filter(pl.col("rows") > 0)
-        .sort(["rows", "level"], descending=[True, False])
-    )  # fmt: skip
+    rows = level_rows(series, weight).filter(pl.col("rows") > 0)
+    counts = rows.sort(["rows", "level"], descending=[True, False])
     if column.kind == "flag":
         if counts.height > 2:
             raise TableError(
@@ -238,7 +230,13 @@ def learn_levels(column: Column, series: pl.Series, weight: npt.NDArray[np.float
     return replace(column, levels=tuple(kept["level"].to_list()), other=other)
 
 
-def _learn_date(column: Column, series: pl.Series, weight: npt.NDArray[np.float64] | None) -> Column:
+def level_rows(series: pl.Series, weight: Weight) -> pl.DataFrame:
+    """Count the rows, or add up the weights, of each level: a frame of level and rows."""
+    rows = pl.DataFrame({"level": level_strings(series), "rows": np.ones(len(series)) if weight is None else weight})
+    return rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum())
+
+
+def _learn_date(column: Column, series: pl.Series, weight: Weight) -> Column:
     dates, date_format = parse_dates(series)
     if dates is None:
         raise TableError(
@@ -276,7 +274,7 @@ def _level_order(level: str) -> tuple[bool, float, str]:
         return (True, 0.0, level)
 
 
-def count_rows(rows: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64] | None) -> int:
+def count_rows(rows: npt.NDArray[np.bool_], weight: Weight) -> int:
     """Count rows; where the weights are whole numbers, a row of weight 2 is two."""
     if weight is None or not np.array_equal(weight, np.rint(weight)):
         return int(rows.sum())

@@ -6,6 +6,7 @@ there are, how many cells are missing, the least and the largest number, and the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +16,11 @@ import numpy.typing as npt
 import polars as pl
 
 from plainnet.errors import TableError
+from plainnet.tables.bins import Weight
+from plainnet.tables.kinds import kind_of_levels
 from plainnet.tables.scan import TrainingRows, row_shares
-from plainnet.tables.schema import Column, Schema, count_rows, learn_column, learn_levels, level_strings
+from plainnet.tables.schema import Column, Schema, count_rows, learn_column, learn_levels, level_rows
 from plainnet.tables.tables import target_array
-from plainnet.tables.wording import listed
 
 __all__ = ["Sketch", "TargetTally", "sketch"]
 
@@ -36,7 +38,7 @@ class TargetTally:
 
     rows: int = 0
     without: int = 0
-    classes: dict[Any, int] | None = field(default_factory=dict)
+    classes: Counter[Any] | None = field(default_factory=Counter)
     minimum: float = np.inf
     maximum: float = -np.inf
 
@@ -47,7 +49,7 @@ class TargetTally:
             self.minimum, self.maximum = min(self.minimum, float(y.min())), max(self.maximum, float(y.max()))
         if self.classes is not None:
             values, counts = np.unique(y, return_counts=True)
-            self.classes = _added(self.classes, values.tolist(), counts.tolist(), most)
+            self.classes = _added(self.classes, dict(zip(values.tolist(), counts.tolist(), strict=True)), most)
 
 
 @dataclass
@@ -56,9 +58,9 @@ class Tally:
 
     missing: int = 0
     extremes: tuple[Any, Any] | None = None
-    levels: dict[str, float] | None = None
+    levels: Counter[str] | None = None
 
-    def add(self, series: pl.Series, most: int, weight: npt.NDArray[np.float64] | None) -> None:
+    def add(self, series: pl.Series, most: int, weight: Weight) -> None:
         """Count the cells of a piece; levels by the weights of their rows."""
         self.missing += int(_is_missing(series).sum())
         finite = series.filter(series.is_finite()) if series.dtype.is_float() else series
@@ -67,11 +69,7 @@ class Tally:
             before = self.extremes or own
             self.extremes = (min(before[0], own[0]), max(before[1], own[1]))
         if self.levels is not None:
-            rows = pl.DataFrame(
-                {"level": level_strings(series), "rows": np.ones(len(series)) if weight is None else weight}
-            )
-            counts = rows.drop_nulls("level").group_by("level").agg(pl.col("rows").sum())
-            self.levels = _added(self.levels, counts["level"].to_list(), counts["rows"].to_list(), most)
+            self.levels = _added(self.levels, dict(level_rows(series, weight).iter_rows()), most)
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,12 @@ class Sketch:
         y: (n,) the targets of the sample.
         weight: (n,) their weights; None: all 1.
         target: what is exact about the target.
-        sample_rows: n.
     """
 
     schema: Schema
     y: npt.NDArray[Any]
-    weight: npt.NDArray[np.float64] | None
+    weight: Weight
     target: TargetTally
-    sample_rows: int
 
 
 def sketch(
@@ -117,13 +113,11 @@ def sketch(
     share = min(1.0, scan.settings.sample_rows / max(scan.n_rows, 1))
     counted = {name for name, kind in (kinds or {}).items() if kind in ("category", "flag")}
     tallies = {
-        name: Tally(levels={} if scan.types[name] in (pl.String, pl.Boolean) or name in counted else None)
+        name: Tally(levels=Counter() if scan.types[name] in (pl.String, pl.Boolean) or name in counted else None)
         for name in training.columns
     }
     if not tallies:
-        raise TableError(
-            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
-        )
+        raise TableError(f"the table has only the target column {target!r}, and no other to predict it from: add some.")
     found, sampled = TargetTally(), []
     weights: list[npt.NDArray[np.float64]] = []
     for numbers, rows, weight, without in training.pieces():
@@ -149,19 +143,13 @@ def sketch(
     y, table = target_array(sample[target]), sample.drop(target)
     schema = Schema.learn(table, kinds=kinds, weight=joint)
     columns = [
-        _exact(column, tallies[column.name], table[column.name], joint, found.rows, kinds or {})
-        for column in schema.columns
+        _exact(each, tallies[each.name], table[each.name], joint, found.rows, kinds or {}) for each in schema.columns
     ]
-    return Sketch(Schema(tuple(columns), found.rows), y, joint, found, sample.height)
+    return Sketch(Schema(tuple(columns), found.rows), y, joint, found)
 
 
 def _exact(
-    column: Column,
-    tally: Tally,
-    sample: pl.Series,
-    weight: npt.NDArray[np.float64] | None,
-    n_rows: int,
-    kinds: Mapping[str, str],
+    column: Column, tally: Tally, sample: pl.Series, weight: Weight, n_rows: int, kinds: Mapping[str, str]
 ) -> Column:
     """Put what was counted on all rows in the place of what the sample shows."""
     # With the least and the largest value, a number that seldom leaves 0 is no constant, and one that has a 2 is no flag.
@@ -181,19 +169,10 @@ def _exact(
     if n_levels == 0 or (n_levels == 1 and not tally.missing):
         return column
     if column.name not in kinds:
-        kind, why = _kind_of(column, sorted(tally.levels))
+        kind, why = ("flag", "true or false") if column.dtype == "Boolean" else kind_of_levels(tally.levels)
         column = replace(column, kind=kind, why=why)
     levels = pl.Series(column.name, list(tally.levels), dtype=pl.String)
     return learn_levels(column, levels, np.array(list(tally.levels.values()), dtype=np.float64))
-
-
-def _kind_of(column: Column, levels: list[str]) -> tuple[str, str]:
-    """Return kind and why of a column with few enough levels, as ``decide_kind`` says them of a whole column."""
-    if column.dtype == "Boolean":
-        return "flag", "true or false"
-    if len(levels) == 2:
-        return "flag", f"two levels: {listed(levels)}"
-    return "category", f"text of {len(levels):,} levels"
 
 
 def _is_missing(series: pl.Series) -> npt.NDArray[np.bool_]:
@@ -203,8 +182,7 @@ def _is_missing(series: pl.Series) -> npt.NDArray[np.bool_]:
     return missing.to_numpy()
 
 
-def _added(counts: dict[Any, Any], values: list[Any], more: list[Any], most: int) -> dict[Any, Any] | None:
+def _added(counts: Counter[Any], more: dict[Any, Any], most: int) -> Counter[Any] | None:
     """Add counts; None where there are more different values than ``most``."""
-    for value, count in zip(values, more, strict=True):
-        counts[value] = counts.get(value, 0) + count
+    counts.update(more)
     return counts if len(counts) <= most else None

@@ -17,16 +17,11 @@ from plainnet.errors import SettingError, TableError
 __all__ = ["split_rows"]
 
 Rows = npt.NDArray[np.int64]
+Keys = npt.NDArray[Any] | None
 
 
 def split_rows(
-    n_rows: int,
-    share: float,
-    *,
-    seed: int = 0,
-    stratify: npt.NDArray[Any] | None = None,
-    groups: npt.NDArray[Any] | None = None,
-    time: npt.NDArray[Any] | None = None,
+    n_rows: int, share: float, *, seed: int = 0, stratify: Keys = None, groups: Keys = None, time: Keys = None
 ) -> tuple[Rows, Rows]:
     """Split rows in two.
 
@@ -95,12 +90,9 @@ def _by_group(groups: npt.NDArray[Any], share: float, seed: int) -> tuple[Rows, 
 
 def _by_time(time: npt.NDArray[Any], share: float) -> tuple[Rows, Rows]:
     _, codes = np.unique(time, return_inverse=True)
-    ordered = np.sort(codes)
     n_rows = len(codes)
-    first = ordered[min(max(n_rows - round(share * n_rows), 1), n_rows - 1)]
-    if first == 0:  # so many rows share the first time that the cut falls on it
-        first = 1
-    held_out = codes >= first
+    first = np.sort(codes)[min(max(n_rows - round(share * n_rows), 1), n_rows - 1)]
+    held_out = codes >= max(first, 1)  # so many rows may share the first time that the cut falls on it
     if not held_out.any():
         raise TableError("the rows are all of one time and cannot be split by it: name another column, or none.")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -14,7 +14,7 @@ from plainnet.errors import TableError
 from plainnet.tables.read import is_path, read_table
 from plainnet.tables.wording import did_you_mean
 
-__all__ = ["is_table", "merge_repeated_rows", "rows_with_target", "take_target", "target_array"]
+__all__ = ["check_column", "is_table", "merge_repeated_rows", "rows_with_target", "take_target", "target_array"]
 
 
 def is_table(source: Any) -> bool:
@@ -40,9 +40,7 @@ def take_target(source: Any, target: str) -> tuple[pl.DataFrame, npt.NDArray[Any
     table = read_table(source)
     known = table.filter(rows_with_target(table, target))
     if table.width == 1:
-        raise TableError(
-            f"the table has only the target column {target!r}, and no other column to predict it from: add some."
-        )
+        raise TableError(f"the table has only the target column {target!r}, and no other to predict it from: add some.")
     if known.height == 0:
         raise TableError(f"no row has a value in the target column {target!r}: name another, or fill it.")
     return known.drop(target), target_array(known[target]), table.height - known.height
@@ -54,11 +52,20 @@ def rows_with_target(table: pl.DataFrame, target: str) -> npt.NDArray[np.bool_]:
     Raises:
         TableError: the table has no such column.
     """
-    if target not in table.columns:
-        raise TableError(
-            f"the table has no column {target!r}{did_you_mean(target, table.columns)}. It has: {', '.join(table.columns[:30])}."
-        )
+    check_column(target, table.columns)
     return table[target].is_not_null().to_numpy()
+
+
+def check_column(name: str, columns: Sequence[str]) -> None:
+    """Check that a table has a column.
+
+    Raises:
+        TableError: it has not; the message names the nearest, and what there is.
+    """
+    if name not in columns:
+        raise TableError(
+            f"the table has no column {name!r}{did_you_mean(name, columns)}. It has: {', '.join(columns[:30])}."
+        )
 
 
 def target_array(series: pl.Series) -> npt.NDArray[Any]:

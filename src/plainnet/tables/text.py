@@ -141,11 +141,10 @@ def unique_names(header: Sequence[str | None], where: str) -> list[str]:
 
 def _is_utf8(data: bytes) -> bool:
     """Decode piece by piece and throw the text away, so that a large file does not exist twice."""
-    decoder, step = codecs.getincrementaldecoder("utf-8")(), 1 << 24
+    step = 1 << 24
     try:
-        for start in range(0, len(data), step):
-            decoder.decode(data[start : start + step])
-        decoder.decode(b"", final=True)
+        for _ in codecs.iterdecode((data[start : start + step] for start in range(0, len(data), step)), "utf-8"):
+            pass
     except UnicodeDecodeError:
         return False
     return True
@@ -231,22 +230,16 @@ def _read_irregular(text: bytes, separator: str, where: str) -> pl.DataFrame:
             if row and END in row[-1]:
                 raise TableError(f"{where}, line {line}: a quote is opened but never closed. Close it, or delete it.")
             if row and (len(row) > 1 or row[0].strip() or (rows and len(rows[0]) == 1)):
-                rows.append(_checked(row, rows, separator, f"{where}, line {line}"))
+                rows.append(row)
+                if len(row) != len(rows[0]):
+                    name = "tab" if separator == "\t" else separator
+                    raise TableError(
+                        f"{where}, line {line}: {len(row)} cell{'s' * (len(row) != 1)}, but the header has {len(rows[0])}. The "
+                        f"delimiter found is {name!r}; put quotes around cells that hold it, or complete the row."
+                    )
             line = reader.line_num + 1
     except csv.Error as error:
         raise TableError(f"{where}, line {line}: {error}. Is there a quote that is never closed?") from None
     if not rows:
         raise TableError(f"{where} is empty. A table needs a header line and at least one row below it.")
-    return pl.DataFrame(
-        {f"column_{i}": pl.Series(cells, dtype=pl.String) for i, cells in enumerate(zip(*rows, strict=True))}
-    )
-
-
-def _checked(row: list[str], rows: list[list[str]], separator: str, where: str) -> list[str]:
-    if rows and len(row) != len(rows[0]):
-        name = {"\t": "tab"}.get(separator, separator)
-        raise TableError(
-            f"{where}: {len(row)} cell{'s' * (len(row) != 1)}, but the header has {len(rows[0])}. The delimiter found "
-            f"is {name!r}; put quotes around cells that hold it, or complete the row."
-        )
-    return row
+    return pl.DataFrame([pl.Series(f"column_{i}", cells, pl.String) for i, cells in enumerate(zip(*rows, strict=True))])

@@ -7,16 +7,15 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from plainnet.errors import MissingExtraError, TableError
 
 __all__ = ["COMPRESSED", "too_large", "unpacked"]
-
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 def unpacked(path: Path, compression: str, limit_bytes: int) -> bytes:
@@ -36,7 +35,7 @@ def unpacked(path: Path, compression: str, limit_bytes: int) -> bytes:
     """
     buffer = io.BytesIO()
     try:
-        with path.open("rb") as packed, _unpacker(packed, compression) as file:
+        with _OPENERS[compression](path) as file:
             while piece := file.read(1 << 20):
                 buffer.write(piece)
                 if buffer.tell() > limit_bytes:
@@ -46,21 +45,20 @@ def unpacked(path: Path, compression: str, limit_bytes: int) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacker(packed: IO[bytes], compression: str) -> Any:
-    """Open a compressed stream: a context manager with ``read``."""
-    if compression == ".gz":
-        return gzip.GzipFile(fileobj=packed)
-    if compression == ".bz2":
-        return bz2.BZ2File(packed)
-    if compression == ".xz":
-        return lzma.LZMAFile(packed)
+def _open_zst(path: Path) -> Any:
     with suppress(ImportError):
-        return import_module("compression.zstd").ZstdFile(packed)  # Python 3.14
+        return import_module("compression.zstd").open(path)  # Python 3.14
     try:
-        return import_module("pyarrow").CompressedInputStream(packed, "zstd")
+        return import_module("pyarrow").CompressedInputStream(str(path), "zstd")
     except ImportError as error:
         # polars unpacks zstd too, but all at once: it cannot be stopped at the limit.
         raise MissingExtraError("pyarrow", "sql", "Reading .zst files before Python 3.14") from error
+
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open, ".zst": _open_zst, ".bz2": bz2.open, ".xz": lzma.open,
+}  # fmt: skip
+COMPRESSED = tuple(_OPENERS)
 
 
 def too_large(path: Path, limit_bytes: int) -> TableError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
-from io import BufferedWriter
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -17,11 +16,15 @@ from plainnet.files import replacing
 
 __all__ = ["write_pieces", "write_table"]
 
-Compression = Literal["uncompressed", "gzip", "zstd"]
-COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
+#: What polars calls the format of a suffix.
+FORMATS = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "ndjson", ".ndjson": "ndjson", ".parquet": "parquet", ".arrow": "ipc",
+    ".feather": "ipc", ".ipc": "ipc", ".json": "json", ".xlsx": "excel",
+}  # fmt: skip
 #: Formats to which rows can be added.
-PIECEWISE = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".ipc")
+PIECEWISE = [suffix for suffix, kind in FORMATS.items() if kind not in ("json", "excel")]
 
 
 def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -40,11 +43,19 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     if target.is_dir():
         raise TableError(f"{target} is a folder. Name the file to write in it, such as {target / 'predictions.csv'}.")
-    write = _writer(frame, target)
+    compression = COMPRESSIONS.get(target.suffix.lower())
+    suffix = (Path(target.stem) if compression else target).suffix.lower()
+    kind = FORMATS.get(suffix)
+    if kind is None or (compression and kind not in ("csv", "ndjson")):
+        raise TableError(
+            f"{target.name} has no suffix that can be written. Use .csv, .tsv, .txt, .jsonl or .ndjson (also with .gz or "
+            ".zst after it), .json, .parquet, .arrow, .feather, .ipc or .xlsx."
+        )
     _check_folder(target)
+    options = _options(suffix, frame.width) | ({"compression": compression} if compression else {})
     try:
         with replacing(target) as unfinished, unfinished.open("wb") as file:
-            write(file)
+            getattr(frame, f"write_{kind}")(file, **options)
     except ImportError as error:
         raise MissingExtraError("xlsxwriter", "excel", "Writing Excel files") from error
     except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
@@ -77,12 +88,10 @@ def write_pieces(pieces: Iterator[pl.DataFrame], path: str | os.PathLike[str]) -
 
     def frames(*_: object) -> Iterator[pl.DataFrame]:
         nonlocal n_rows
-        piece: pl.DataFrame | None = first
         try:
-            while piece is not None:
+            for piece in chain([first], pieces):
                 n_rows += piece.height
                 yield piece
-                piece = next(pieces, None)
         except BaseException as error:
             failures.append(error)  # polars would tell of it as an error of its own
             raise
@@ -90,15 +99,7 @@ def write_pieces(pieces: Iterator[pl.DataFrame], path: str | os.PathLike[str]) -
     lazy = register_io_source(frames, schema=first.schema)
     with replacing(target) as unfinished:
         try:
-            if suffix == ".parquet":
-                lazy.sink_parquet(unfinished)
-            elif suffix in (".arrow", ".feather", ".ipc"):
-                lazy.sink_ipc(unfinished)
-            elif suffix in (".jsonl", ".ndjson"):
-                lazy.sink_ndjson(unfinished)
-            else:
-                null = "NA" if first.width == 1 else ""  # as in _writer
-                lazy.sink_csv(unfinished, separator="\t" if suffix == ".tsv" else ",", null_value=null)
+            getattr(lazy, f"sink_{FORMATS[suffix]}")(unfinished, **_options(suffix, first.width))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
             if failures:
                 raise failures[0] from None
@@ -106,34 +107,12 @@ def write_pieces(pieces: Iterator[pl.DataFrame], path: str | os.PathLike[str]) -
     return n_rows
 
 
-def _writer(frame: pl.DataFrame, target: Path) -> Callable[[BufferedWriter], object]:
-    """Choose the function that writes the frame into an open file."""
-    suffixes = [suffix.lower() for suffix in target.suffixes]
-    compression = COMPRESSIONS.get(suffixes[-1] if suffixes else "", "uncompressed")
-    suffix = (suffixes[-2:-1] if compression != "uncompressed" else suffixes[-1:]) or [""]
-    match suffix[0], compression:
-        case ((".csv" | ".txt" | ".tsv"), _):
-            # A line with one missing cell would be blank, and blank lines are skipped when read.
-            null = "NA" if frame.width == 1 else ""
-            separator = "\t" if suffix[0] == ".tsv" else ","
-            write_csv = partial(frame.write_csv, separator=separator, null_value=null)
-            return write_csv if compression == "uncompressed" else partial(write_csv, compression=compression)
-        case ((".jsonl" | ".ndjson"), "uncompressed"):
-            return frame.write_ndjson
-        case ((".jsonl" | ".ndjson"), _):
-            return partial(frame.write_ndjson, compression=compression)
-        case ".json", "uncompressed":
-            return frame.write_json
-        case ".parquet", "uncompressed":
-            return frame.write_parquet
-        case ((".arrow" | ".feather" | ".ipc"), "uncompressed"):
-            return frame.write_ipc
-        case ".xlsx", "uncompressed":
-            return lambda file: frame.write_excel(file, autofit=False)
-    raise TableError(
-        f"{target.name} has no suffix that can be written. Use .csv, .tsv, .txt, .jsonl or .ndjson (also with .gz or "
-        ".zst after it), .json, .parquet, .arrow, .feather, .ipc or .xlsx."
-    )
+def _options(suffix: str, width: int) -> dict[str, Any]:
+    """Return the arguments of polars' writer of so many columns."""
+    if FORMATS[suffix] == "csv":
+        # A line with one missing cell would be blank, and blank lines are skipped when read.
+        return {"separator": "\t" if suffix == ".tsv" else ",", "null_value": "NA" if width == 1 else ""}
+    return {"autofit": False} if suffix == ".xlsx" else {}
 
 
 def _check_folder(target: Path) -> None:
