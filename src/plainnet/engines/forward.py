@@ -17,7 +17,7 @@ from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, Codes
 from plainnet.kernels import data, driver as k, kernels
 from plainnet.kernels.activations import SELU_ALPHA, SELU_SCALE
 from plainnet.kernels.kernels import VECTOR_BYTES
-from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS
+from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, X
 from plainnet.networks.shape import Shape
 
 __all__ = ["FlatNetwork", "Forward"]
@@ -161,7 +161,7 @@ class FlatNetwork:
     def _laid(self, lead: int) -> tuple[Program, int]:
         shape, program = self.shape, Program(lead, {}, set(), evaluates=True)
         x = program.value(shape.n_in, needs_gradient=False)
-        program.forward.append(Operation(data.gather_x, (x.place, shape.n_in)))
+        program.forward.append(Operation(data.gather, (x.place, shape.n_in, X)))
         places = list(accumulate((prod(tensor) for _, tensor in shape.tensors), initial=0))
         value: Value = x
         if shape.bins:

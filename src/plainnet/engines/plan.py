@@ -19,6 +19,7 @@ from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, NotFu
 from plainnet.engines.trace import Call, trace
 from plainnet.kernels import data
 from plainnet.kernels.kernels import VECTOR_BYTES
+from plainnet.kernels.state import X
 
 __all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
 
@@ -196,7 +197,7 @@ def _lay(
     trainable: Any = set() if only_measures or targets is None else flat.trainable
     program = Program(lead, flat.places, trainable, dropout_seed, evaluates=only_measures or targets is None)
     x = program.value(features, needs_gradient=False)
-    fetches = [Operation(data.gather_x, (x.place, features))]
+    fetches = [Operation(data.gather, (x.place, features, X))]
     prediction = lay(program, calls, x)
     scale = None
     if targets is None:

@@ -14,6 +14,7 @@ from plainnet.engines.job import Loss
 from plainnet.engines.losses import SAME_AS, RowWeightedLoss
 from plainnet.engines.program import NotFusible, Operation, Program, Value
 from plainnet.kernels import data, losses as kernels
+from plainnet.kernels.state import WEIGHT, Y
 from plainnet.networks.layers import GaussianLoss, QuantileLoss
 
 __all__ = ["Targets", "lay_loss", "plan_loss"]
@@ -99,13 +100,10 @@ def lay_loss(
     module = targets.loss
     prediction = program.read(prediction)
     y = program.memory(max(targets.columns, 1) * program.lead)
-    fetch = [
-        Operation(data.gather_y, (y, targets.columns)) if targets.columns else Operation(data.gather_classes, (y,))
-    ]
-    weight = -1
+    fetch = [Operation(data.gather, (y, targets.columns, Y)) if targets.columns else Operation(data.gather_classes, (y,))]
+    weight = program.memory(program.lead) if targets.has_weight else -1
     if targets.has_weight:
-        weight = program.memory(program.lead)
-        fetch.append(Operation(data.gather_weights, (weight,)))
+        fetch.append(Operation(data.gather, (weight, 1, WEIGHT)))
     gradient = -1 if only_measures else prediction.gradient
     words: tuple[int, ...] = (prediction.place, prediction.features, gradient, y, weight)
     if type(module) in _VALUES:

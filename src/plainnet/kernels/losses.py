@@ -49,6 +49,7 @@ def _kernel(name: str, value: Any, slope: Any) -> Kernel:
         if a[2] >= 0:
             clear(m, a[2], features, s)
 
+    value, slope = _scalar(value), _scalar(slope)
     kernel.__qualname__ = name
     return kernel
 
@@ -69,40 +70,33 @@ def _sign(x: Any) -> Any:
     return one if x > zero else (-one if x < zero else zero)
 
 
-@_scalar
 def _mse(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (x - t) * (x - t)
 
 
-@_scalar
 def _mse_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return number(x, 2.0) * (x - t)
 
 
-@_scalar
 def _l1(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return abs(x - t)
 
 
-@_scalar
 def _l1_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return _sign(x - t)
 
 
-@_scalar
 def _huber(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """c0: from where it is linear, c1: factor; Huber's loss has factor 1, the smooth L1 loss 1 / c0."""
     size, half = abs(x - t), number(x, 0.5)
     return c1 * (half * size * size if size < c0 else c0 * (size - half * c0))
 
 
-@_scalar
 def _huber_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     away = x - t
     return c1 * (away if abs(away) < c0 else c0 * _sign(away))
 
 
-@_scalar
 def _bce(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     one, least = number(x, 1.0), number(x, -100.0)
     yes, no = log(x), log(one - x)
@@ -111,13 +105,11 @@ def _bce(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (t - one) * no - t * yes
 
 
-@_scalar
 def _bce_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     spread, least = (number(x, 1.0) - x) * x, number(x, 1e-12)
     return (x - t) / (least if spread < least else spread)
 
 
-@_scalar
 def _bce_logits(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """own: the feature's pos_weight."""
     one, zero = number(x, 1.0), number(x, 0.0)
@@ -125,7 +117,6 @@ def _bce_logits(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (one - t) * x + factor * (log1p(exp(-abs(x))) + (-x if x < zero else zero))
 
 
-@_scalar
 def _bce_logits_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     one = number(x, 1.0)
     factor = one + (own - one) * t
@@ -140,23 +131,19 @@ def _stirling(t: Any, full: Any) -> Any:
     return value if full > number(t, 0.0) and t > one else number(t, 0.0)
 
 
-@_scalar
 def _poisson_log(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """c0: ε, c1: 1 for the full loss, Stirling's term included."""
     return exp(x) - t * x + _stirling(t, c1)
 
 
-@_scalar
 def _poisson_log_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return exp(x) - t
 
 
-@_scalar
 def _poisson(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return x - t * log(x + c0) + _stirling(t, c1)
 
 
-@_scalar
 def _poisson_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return number(x, 1.0) - t / (x + c0)
 
