@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from plainnet.engines.engines import Engine
+from plainnet.engines.engines import Engine, each_alone
 from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
 from plainnet.engines.losses import RowWeightedLoss
 from plainnet.engines.plan import make_plan
@@ -25,7 +25,7 @@ from plainnet.engines.shared import Share, run_eager, run_fused
 from plainnet.errors import LossDivergedError
 from plainnet.training.devices import on_device
 from plainnet.training.history import History
-from plainnet.training.training import each_alone, record
+from plainnet.training.training import record
 
 __all__ = ["Dealt", "Ended", "News", "Rows", "Task", "Worker"]
 
@@ -210,12 +210,10 @@ class Worker:
         torch.manual_seed((task.dropout_seed + self.rank * STRIDE) % 2**62)
         if task.engine == "fused":
             plan = make_plan(job, (task.dropout_seed + self.rank * STRIDE) % 2**62)
-            chunks: Callable[..., Iterator[Epochs]] = lambda job: run_fused(job, plan, share, standing)  # noqa: E731
+            run: Callable[..., Iterator[Epochs]] = partial(run_fused, plan=plan, share=share, standing=standing)
         else:
-            chunks = lambda job: each_alone(run_eager(job, share))  # noqa: E731
-        history = record(
-            job, Engine(task.engine, task.reason, partial(run_eager, share=share), "", chunks), on_epoch=note
-        )
+            run = each_alone(partial(run_eager, share=share))
+        history = record(job, Engine(task.engine, task.reason, run), on_epoch=note)
         if history.stopped_by == "patience" and begin is not None and not len(history):
             history.stopped_by = ""
         return history

@@ -19,16 +19,16 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.eager import diverged, schedule
-from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
+from plainnet.engines.job import Epochs, Job, Standing, State
 from plainnet.engines.load import LoadedPlan
-from plainnet.engines.plan import Plan, make_plan
+from plainnet.engines.plan import Plan
 from plainnet.engines.planned_optimizers import settings
 from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
 
-__all__ = ["FusedTraining", "draw_dropout_seed", "driven", "dropout_seed_of", "kernels_of", "run", "run_chunks"]
+__all__ = ["FusedTraining", "draw_dropout_seed", "dropout_seed_of", "kernels_of", "run"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
@@ -36,33 +36,13 @@ CALL_SECONDS = 0.04
 TABLE_SIZE = 2**22
 
 
-def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
-    """Train, as ``eager.run`` does.
+def run(job: Job, plan: Plan, *, alone: bool = True, standing: Standing | None = None) -> Iterator[Epochs]:
+    """Train, as ``eager.run`` does, yielding the epochs of each compiled call together.
 
     Args:
         job: a checked training that can be fused; its model and optimizer are changed in place, at the end, or after each epoch
             where the job says ``epoch_by_epoch``.
-        plan: the plan of this very job, if it is there already.
-
-    Yields:
-        The record of each epoch.
-
-    Raises:
-        NotFusible: the job cannot be fused.
-        LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
-    """
-    for chunk in run_chunks(job, plan):
-        yield from chunk
-
-
-def run_chunks(
-    job: Job, plan: Plan | None = None, *, alone: bool = True, standing: Standing | None = None
-) -> Iterator[Epochs]:
-    """Train, yielding the epochs of each compiled call together.
-
-    Args:
-        job: as for ``run``.
-        plan: as for ``run``.
+        plan: of this very job.
         alone: a large step may take all of torch's threads; False: other trainings have them.
         standing: what to go on from, and how to ask where the training stands; None: neither is wanted.
 
@@ -70,23 +50,9 @@ def run_chunks(
         The records of some epochs.
 
     Raises:
-        NotFusible: the job cannot be fused.
-        LossDivergedError: the loss became NaN or infinite.
+        LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
     """
-    training = FusedTraining(job, make_plan(job, dropout_seed_of(job)) if plan is None else plan, alone=alone)
-    yield from driven(training, standing)
-
-
-def driven(training: FusedTraining, standing: Standing | None = None) -> Iterator[Epochs]:
-    """Run a training to its end, as ``run_chunks`` says."""
-    try:
-        if standing is not None:
-            standing.now = training.state
-            if standing.begin is not None:
-                training.go_on(standing.begin)
-        yield from training.chunks()
-    finally:
-        training.end()
+    yield from FusedTraining(job, plan, alone=alone).run(standing)
 
 
 def dropout_seed_of(job: Job) -> int:
@@ -123,12 +89,17 @@ class FusedTraining(LoadedPlan):
         self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
         self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
 
-    def chunks(self) -> Iterator[Epochs]:
+    def run(self, standing: Standing | None = None) -> Iterator[Epochs]:
         """Train to the end, yielding some epochs at a time."""
-        while self.words[k.EPOCH] < self.job.epochs:
-            yield from self._chunk()
-            if self.ending != k.DONE:
-                return
+        try:
+            if standing is not None:
+                standing.now = self.state
+                if standing.begin is not None:
+                    self.go_on(standing.begin)
+            while self.ending == k.DONE and self.words[k.EPOCH] < self.job.epochs:
+                yield from self._chunk()
+        finally:
+            self._end()
 
     def _chunk(self) -> Iterator[Epochs]:
         """Train some epochs, and yield them."""
@@ -156,9 +127,7 @@ class FusedTraining(LoadedPlan):
                 self.write()
             elif job.is_watched:
                 self.plan.flat.write()
-            chunk = Epochs()
-            chunk.extend(first, losses, valid, rates[:n_done], seconds)
-            yield chunk
+            yield Epochs().join(range(first, first + n_done), losses, valid, rates[:n_done], [seconds] * n_done)
             if job.epoch_by_epoch:
                 self.plan.flat.read()
         if interrupted:
@@ -310,7 +279,7 @@ class FusedTraining(LoadedPlan):
 
     def _gradient(self, position: int) -> None:
         """Compute the loss of a batch, and its gradient."""
-        self._call(k.gradient, position)
+        self._call(k.gradient, position, position)
 
     # Standing between two epochs.
 
@@ -365,7 +334,7 @@ class FusedTraining(LoadedPlan):
         if self.optimizer is not None:
             self.optimizer.write(int(self.words[k.STEP_NOW]))
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Restore the best weights if that is wanted, and give back the state."""
         stopping = self.job.stopping
         if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines import eager
-from plainnet.engines.fused import FusedTraining, driven
+from plainnet.engines.fused import FusedTraining
 from plainnet.engines.job import Epoch, Epochs, Job, Standing
 from plainnet.engines.losses import RowWeightedLoss, setting_of
 from plainnet.engines.plan import Plan
@@ -81,12 +81,12 @@ def run_fused(job: Job, plan: Plan, share: Share, standing: Standing | None = No
         job: the training, with the rows of this process; its ``batch_size`` is that of all.
         plan: of this job.
         share: what this process has.
-        standing: as for ``fused.run_chunks``.
+        standing: as for ``fused.run``.
 
     Yields:
         The records of each epoch.
     """
-    yield from driven(_Fused(job, plan, share), standing)
+    yield from _Fused(job, plan, share).run(standing)
 
 
 class _Fused(FusedTraining):

@@ -113,9 +113,8 @@ class Checkpoints:
             return
         state = standing.now()
         if state is not None:
-            self._members[i] = Kept(
-                Epochs.joined(epochs), state
-            )  # at once: the thread that writes sees the old or the new
+            # at once: the thread that writes sees the old or the new
+            self._members[i] = Kept(Epochs().join(*epochs.columns), state)
             self._copied[i] = perf_counter()
 
     def done(self, i: int, model: nn.Module, history: History) -> None:
@@ -235,10 +234,8 @@ def _read(path: Path) -> _Found:
     members = {}
     for name, kept in content["members"].items():
         losses, validation, rates, times = arrays[f"{name}.epochs"].tolist()
-        epochs = Epochs()
         known = validation if kept["validates"] else [None] * len(losses)
-        for column, values in zip(epochs.columns, (range(len(losses)), losses, known, rates, times), strict=True):
-            column.extend(values)
+        epochs = Epochs().join(range(len(losses)), losses, known, rates, times)
         start = f"{name}.state."
         own = {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
         members[int(name)] = Kept(epochs, own, kept["ending"])

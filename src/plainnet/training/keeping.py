@@ -42,9 +42,8 @@ class Keeper:
         """Yield chunks, the first of them after the epochs that are kept, noting each."""
         earlier = Epochs() if self.standing.begin is None or self.kept is None else self.kept.epochs
         for part in parts:
-            news = Epochs.joined(earlier, part)
-            earlier = Epochs()
-            self._epochs.join(news)
+            news, earlier = Epochs().join(*earlier.columns).join(*part.columns), Epochs()
+            self._epochs.join(*news.columns)
             self.look()
             yield news
         if earlier:
@@ -98,15 +97,14 @@ def record_kept(
         checkpoints.begin(_identity(job))
         keeper = Keeper(checkpoints, 0, job.model)
 
-        def chunks(job: Job) -> Iterator[Epochs]:
-            assert engine.chunks is not None  # noqa: S101 - the fused engine has them
-            with contextlib.closing(engine.chunks(job, standing=keeper.standing)) as parts:  # type: ignore[type-var]
+        def run(job: Job) -> Iterator[Epochs]:
+            with contextlib.closing(engine.run(job, standing=keeper.standing)) as parts:  # type: ignore[type-var]
                 for part in keeper.followed(parts):
                     yield part
                     checkpoints.write_if_due()
 
         try:
-            history = recorded(job, replace(engine, chunks=chunks))
+            history = recorded(job, replace(engine, run=run))
         except LossDivergedError:
             checkpoints.remove()  # it would again
             raise

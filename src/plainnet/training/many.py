@@ -28,7 +28,7 @@ from plainnet.training.history import History
 from plainnet.training.keeping import Keeper
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
-from plainnet.training.training import each_alone, record
+from plainnet.training.training import record
 
 __all__ = ["OnEpochs", "Trial", "train_many"]
 
@@ -277,17 +277,11 @@ def _train(
     is_first: bool,
 ) -> History:
     """Train one network, until ``stop`` is set; the first, and one that goes on, for a chunk at least, however short the time."""
-    is_cut = False
+    is_cut, standing = False, None if keeper is None else keeper.standing
 
-    def parts_of(job: Job) -> Any:
-        if engine.chunks is None:
-            return each_alone(engine.run(job))
-        return engine.chunks(job, alone=False, standing=None if keeper is None else keeper.standing)
-
-    def chunks(job: Job) -> Iterator[Epochs]:
+    def run(job: Job) -> Iterator[Epochs]:
         nonlocal is_cut
-        parts = parts_of(job)
-        with contextlib.closing(parts):
+        with contextlib.closing(engine.run(job, alone=False, standing=standing)) as parts:  # type: ignore[type-var]
             for part in parts if keeper is None else keeper.followed(parts):
                 yield part
                 if watch is not None and watch(part) is True:
@@ -301,10 +295,10 @@ def _train(
     try:
         if keeper is not None and keeper.is_done:
             return keeper.restored()
-        goes_on = keeper is not None and keeper.standing.begin is not None
+        goes_on = standing is not None and standing.begin is not None
         if stop.is_set() and not goes_on and not (is_first and stop.reason == "time"):
             return History(engine.name, engine.reason, stopped_by=stop.reason)
-        history = record(job, replace(engine, chunks=chunks))
+        history = record(job, replace(engine, run=run))
         if is_cut and len(history) < job.epochs:
             history.stopped_by = stop.reason
         return history if keeper is None else keeper.done(history)
