@@ -87,7 +87,8 @@ class FusedTraining(LoadedPlan):
         self.n_rows = len(job.x)
         self.seconds_a_step, self.ending = 0.0, k.DONE
         self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
-        self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
+        self.helpers = ThreadPoolExecutor(max(self.n_helpers, 1), "plainnet")
+        self.looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
 
     def run(self, standing: Standing | None = None) -> Iterator[Epochs]:
         """Train to the end, yielding some epochs at a time."""
@@ -116,11 +117,9 @@ class FusedTraining(LoadedPlan):
         seconds = (perf_counter() - started) / max(n_done, 1)
         self.seconds_a_step = seconds / int(words[k.N_BATCHES])
         follow(n_done)
-        losses: list[float] = self.held[k.EPOCH_LOSSES][:n_done].tolist()
-        valid: list[float | None] = [None] * n_done
-        if words[k.VALIDATES]:
-            valid = self.held[k.VALID_LOSSES][:n_done].tolist()
-        if isinstance(job.scheduler, ReduceLROnPlateau) and n_done:
+        losses = self.held[k.EPOCH_LOSSES][:n_done].tolist()
+        valid = self.held[k.VALID_LOSSES][:n_done].tolist() if words[k.VALIDATES] else [None] * n_done
+        if self.looks_back and n_done:
             schedule(job, losses[0] if valid[0] is None else valid[0])  # it has chunks of one epoch
         if n_done:
             if job.epoch_by_epoch:
@@ -142,7 +141,7 @@ class FusedTraining(LoadedPlan):
         if job.epoch_by_epoch or self.optimizer is None or not self.seconds_a_step:
             return 1
         cannot_go_back = job.scheduler is not None and not hasattr(job.scheduler, "state_dict")
-        if cannot_go_back or isinstance(job.scheduler, ReduceLROnPlateau):
+        if cannot_go_back or self.looks_back:
             return 1
         fit = int(CALL_SECONDS / (self.seconds_a_step * n_batches))
         fit = min(fit, job.epochs // 100) if job.is_watched else fit
@@ -168,8 +167,7 @@ class FusedTraining(LoadedPlan):
         self.hold(k.VALID_LOSSES, np.zeros(n_epochs))
         if self.plan.spelling is None:
             return [self._rate()], lambda _: None
-        looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
-        if job.scheduler is None or looks_back:
+        if job.scheduler is None or self.looks_back:
             words[k.STEPS_A_SETTING] = 2**62
             self.hold(k.SETTINGS_TABLE, np.array(self._settings()))
             return [self._rate()] * n_epochs, lambda _: None
@@ -216,9 +214,7 @@ class FusedTraining(LoadedPlan):
     def _call(self, function: Callable[..., Any], first: int, stop: int = 0) -> int:
         arguments = (self.plan.dtype, self.words, self.reals)
         self.words[k.QUIT] = 0
-        help_out = []
-        if self.helpers:
-            help_out = [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
+        help_out = [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
         try:
             return kernels.run(function, *arguments, first, stop)
         finally:
@@ -262,7 +258,7 @@ class FusedTraining(LoadedPlan):
             if job.scheduler is not None and job.scheduler_every == "step":
                 job.scheduler.step()
         ending = self._finish()
-        if ending != k.DIVERGED and not isinstance(job.scheduler, ReduceLROnPlateau):
+        if ending != k.DIVERGED and not self.looks_back:
             schedule(job, 0.0)
         return ending
 
@@ -273,9 +269,8 @@ class FusedTraining(LoadedPlan):
         self._before()[:] = self.plan.flat.values
 
     def _before(self) -> npt.NDArray[Any]:
-        return next(
-            self.held[each] for each in (k.BEFORE, k.EARLIER) if self.held[each].ctypes.data == self.words[k.BEFORE]
-        )
+        first = self.held[k.BEFORE]
+        return first if first.ctypes.data == self.words[k.BEFORE] else self.held[k.EARLIER]
 
     def _gradient(self, position: int) -> None:
         """Compute the loss of a batch, and its gradient."""
@@ -286,7 +281,7 @@ class FusedTraining(LoadedPlan):
     def state(self) -> State | None:
         """Return a copy of all that the next epoch depends on; None as ``Standing.now`` says."""
         words, held = self.words, self.held
-        if self.ending != k.DONE or self.optimizer is None or isinstance(self.job.scheduler, ReduceLROnPlateau):
+        if self.ending != k.DONE or self.optimizer is None or self.looks_back:
             return None
         return {
             "weights": self.plan.flat.values.copy(),
@@ -340,5 +335,4 @@ class FusedTraining(LoadedPlan):
         if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):
             self.plan.flat.values[:] = self.held[k.BEST]
         self.write()
-        if self.helpers is not None:
-            self.helpers.shutdown()
+        self.helpers.shutdown()

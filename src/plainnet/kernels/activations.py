@@ -11,10 +11,10 @@ from plainnet.kernels.elementary import erf, exp, expm1, log1p, sigmoid, tanh
 from plainnet.kernels.kernels import FAST, number
 from plainnet.kernels.state import COLUMNS, FEW, LEAD, ROWS
 
-__all__ = ["ACTIVATIONS", "Kernel"]
+__all__ = ["ACTIVATIONS", "Kernel", "plane", "scalar"]
 
 Kernel = Callable[..., None]
-_scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
+scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
 
 SQRT_HALF = 0.7071067811865476
 SQRT_2_OVER_PI = 0.7978845608028654
@@ -52,7 +52,7 @@ def _kernels(name: str, value: Any, slope: Any) -> tuple[Kernel, Kernel]:
             for i in range(length):
                 m[dx + i] = m[dy + i] * slope(m[x + i], m[y + i], c0, c1)
 
-    value, slope = _scalar(value), _scalar(slope)
+    value, slope = scalar(value), scalar(slope)
     forward.__qualname__, backward.__qualname__ = f"{name}_forward", f"{name}_backward"
     return forward, backward
 
@@ -115,7 +115,7 @@ def _gelu_tanh_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return half * (one + t) + half * x * (one - t * t) * inner_slope
 
 
-@_scalar
+@scalar
 def _mish_share(x: Any) -> Any:
     """tanh(softplus(x)) = (e² + 2e) / (e² + 2e + 2) with e = eˣ; from 20 on it rounds to 1."""
     limit, two = number(x, 20.0), number(x, 2.0)

@@ -11,7 +11,7 @@ import math
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, take
+from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, take
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
 

@@ -11,15 +11,13 @@ from typing import Any
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.activations import Kernel
+from plainnet.kernels.activations import Kernel, scalar
 from plainnet.kernels.elementary import exp, log, log1p, sigmoid
-from plainnet.kernels.kernels import FAST, number, numbers_at, words_at
+from plainnet.kernels.kernels import number, numbers_at, words_at
 from plainnet.kernels.layers import log_sums, strides
 from plainnet.kernels.state import FEW, FIRST, FIXED, LEAD, LOSS, ORDER, ROWS, SCALE, WEIGHT, Y
 
 __all__ = ["VALUE_LOSSES", "class_scale", "cross_entropy", "cross_entropy_shares", "gaussian", "nll", "quantile"]
-
-_scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
 
 
 def _kernel(name: str, value: Any, slope: Any) -> Kernel:
@@ -49,7 +47,7 @@ def _kernel(name: str, value: Any, slope: Any) -> Kernel:
         if a[2] >= 0:
             clear(m, a[2], features, s)
 
-    value, slope = _scalar(value), _scalar(slope)
+    value, slope = scalar(value), scalar(slope)
     kernel.__qualname__ = name
     return kernel
 
@@ -64,7 +62,7 @@ def clear(m, gradient, features, s):
                 m[gradient + f * step + b] = number(m, 0.0)
 
 
-@_scalar
+@scalar
 def _sign(x: Any) -> Any:
     zero, one = number(x, 0.0), number(x, 1.0)
     return one if x > zero else (-one if x < zero else zero)
@@ -123,7 +121,7 @@ def _bce_logits_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (one - t) + factor * (sigmoid(x) - one)
 
 
-@_scalar
+@scalar
 def _stirling(t: Any, full: Any) -> Any:
     one, half = number(t, 1.0), number(t, 0.5)
     safe = t if t > one else one

@@ -57,9 +57,10 @@ class Kept:
     arrays: Mapping[str, npt.NDArray[Any]]
     ending: Mapping[str, Any] | None = None
 
-    def history(self, model: nn.Module) -> History:
-        """Give a trained network its weights, and return its history."""
-        assert self.ending is not None  # noqa: S101 - asked only of those that are trained
+    def history(self, model: nn.Module) -> History | None:
+        """Give a trained network its weights, and return its history; None where it is under way."""
+        if self.ending is None:
+            return None
         model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in self.arrays.items()})
         return History(epochs=self.epochs, **self.ending)
 
@@ -81,12 +82,11 @@ class Checkpoints:
         self, folder: str | Path, every: float, facts: Mapping[str, Any] | None = None, found: _Found | None = None
     ) -> None:
         self.folder, self.every, self.facts = Path(folder), every, dict(facts or {})
-        self.seconds = 0.0 if found is None else found.seconds
-        self._identity = "" if found is None else found.identity
-        self._members: dict[int, Kept] = {} if found is None else dict(found.members)
+        found = found or _Found({}, "", 0.0, {})
+        self.seconds, self._identity, self._members = found.seconds, found.identity, dict(found.members)
         self._copied: dict[int, float] = {}
         self._started = self._written = perf_counter()
-        self._number = max(self._numbers(), default=0)
+        self._number = max(_numbers(self.folder), default=0)
         self._said = ""
 
     def begin(self, identity: str) -> None:
@@ -162,11 +162,8 @@ class Checkpoints:
         data = save(arrays, metadata={"plainnet": json.dumps(header, ensure_ascii=False)})
         with replacing(self.folder / f"checkpoint-{number:06}.safetensors") as temporary:
             temporary.write_bytes(data)
-        for old in sorted(self._numbers())[:-KEPT]:
+        for old in sorted(_numbers(self.folder))[:-KEPT]:
             (self.folder / f"checkpoint-{old:06}.safetensors").unlink(missing_ok=True)
-
-    def _numbers(self) -> list[int]:
-        return _numbers(self.folder)
 
 
 @dataclass(frozen=True)

@@ -28,19 +28,20 @@ __all__ = ["Keeper", "record_kept"]
 
 
 class Keeper:
-    """One network's part of checkpoints."""
+    """One network's part of checkpoints; None: there are none."""
 
-    def __init__(self, checkpoints: Checkpoints, i: int, model: nn.Module) -> None:
+    def __init__(self, checkpoints: Checkpoints | None, i: int, model: nn.Module) -> None:
         self._checkpoints, self._i, self._model = checkpoints, i, model
-        self.kept = checkpoints.kept(i)
-        self.is_done = self.kept is not None and self.kept.ending is not None
-        is_under_way = self.kept is not None and not self.is_done
-        self.standing = Standing(dict(self.kept.arrays) if self.kept is not None and is_under_way else None)
+        self._kept = None if checkpoints is None else checkpoints.kept(i)
         self._epochs = Epochs()
+        is_under_way = self._kept is not None and self._kept.ending is None
+        self.standing = Standing(dict(self._kept.arrays) if self._kept is not None and is_under_way else None)
 
     def followed(self, parts: Iterator[Epochs]) -> Iterator[Epochs]:
         """Yield chunks, the first of them after the epochs that are kept, noting each."""
-        earlier = Epochs() if self.standing.begin is None or self.kept is None else self.kept.epochs
+        if self._checkpoints is None:
+            yield from parts
+        earlier = Epochs() if self._kept is None or self.standing.begin is None else self._kept.epochs
         for part in parts:
             news, earlier = Epochs().join(*earlier.columns).join(*part.columns), Epochs()
             self._epochs.join(*news.columns)
@@ -51,16 +52,16 @@ class Keeper:
 
     def look(self, *, now: bool = False) -> None:
         """Copy the network's state if it is time, or ``now``."""
-        self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
+        if self._checkpoints is not None:
+            self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
 
-    def restored(self) -> History:
-        """Return what became of the network, which gets its weights."""
-        assert self.kept is not None  # noqa: S101 - asked only where it is done
-        return self.kept.history(self._model)
+    def restored(self) -> History | None:
+        """Return what became of the network, which gets its weights, where it is trained."""
+        return None if self._kept is None else self._kept.history(self._model)
 
     def done(self, history: History) -> History:
         """Keep the network as trained, unless it was stopped and can go on."""
-        if history.stopped_by not in ("interrupt", "on_epoch"):
+        if self._checkpoints is not None and history.stopped_by not in ("interrupt", "on_epoch"):
             self._checkpoints.done(self._i, self._model, history)
         return history
 

@@ -106,25 +106,11 @@ def train(
     (9, 'fused')
     """
     with prepared(
-        model,
-        x,
-        y,
-        loss=loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        validation=validation,
-        scheduler=scheduler,
-        scheduler_every=scheduler_every,
-        stopping=stopping,
-        sample_weight=sample_weight,
-        clip_grad_norm=clip_grad_norm,
-        device=device,
-        seed=seed,
+        model, x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last,
+        validation=validation, scheduler=scheduler, scheduler_every=scheduler_every, stopping=stopping,
+        sample_weight=sample_weight, clip_grad_norm=clip_grad_norm, device=device, seed=seed,
         epoch_by_epoch=on_epoch is not None,
-    ) as job:
+    ) as job:  # fmt: skip
         recorded = partial(record, progress=progress, on_epoch=on_epoch)
         if checkpoint is None:
             return recorded(job, choose_engine(job, engine))
