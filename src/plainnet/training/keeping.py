@@ -42,13 +42,19 @@ class Keeper:
         if self._checkpoints is None:
             yield from parts
         earlier = Epochs() if self._kept is None or self.standing.begin is None else self._kept.epochs
-        for part in parts:
-            news, earlier = Epochs().join(*earlier.columns).join(*part.columns), Epochs()
-            self._epochs.join(*news.columns)
-            self.look()
-            yield news
+        diverged = None
+        try:
+            for part in parts:
+                news, earlier = Epochs().join(*earlier.columns).join(*part.columns), Epochs()
+                self._epochs.join(*news.columns)
+                self.look()
+                yield news
+        except LossDivergedError as error:
+            diverged = error
         if earlier:
             yield earlier
+        if diverged is not None:
+            raise diverged
 
     def look(self, *, now: bool = False) -> None:
         """Copy the network's state if it is time, or ``now``."""
