@@ -8,7 +8,6 @@ import pytest
 
 import plainnet
 from plainnet.cluster.pieces import encode_piece
-from plainnet.cluster.scans import _encoded
 from plainnet.runs.train_run import train_run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
@@ -48,6 +47,8 @@ def test_a_scan_is_encoded_by_tasks_and_trained_by_all_workers(ray_cluster, tmp_
 
 
 def test_a_piece_that_cannot_be_read_is_told(ray_cluster, tmp_path) -> None:
+    from plainnet.cluster.scans import _encoded
+
     pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 2.0]}).write_parquet(tmp_path / "rows.parquet")
     scan = plainnet.scan_table(tmp_path / "rows.parquet")
     (tmp_path / "rows.parquet").unlink()

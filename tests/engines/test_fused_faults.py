@@ -78,12 +78,13 @@ def test_the_network_is_up_to_date_at_each_epoch_where_on_epoch_looks() -> None:
 def test_leaving_an_epoch_by_epoch_run_early_restores_the_best_weights() -> None:
     from plainnet.engines import fused
     from plainnet.engines.job import Job
+    from plainnet.engines.plan import make_plan
 
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     job = Job(model, X, Y, nn.MSELoss(), optimizer, 1000, 20, stopping=EarlyStopping(), validation=(X, Y, None))
-    epochs = fused.run(job)
-    losses = [next(epochs).validation_loss for _ in range(10)]
+    epochs = fused.run(job, make_plan(job))
+    losses = [next(epochs)[0].validation_loss for _ in range(10)]
     epochs.close()
     with torch.no_grad():
         assert float(nn.functional.mse_loss(model(X), Y)) == pytest.approx(min(losses), rel=1e-5)

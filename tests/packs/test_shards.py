@@ -11,7 +11,7 @@ from plainnet import NetClassifier, scan_table
 from plainnet.packs.shards import Layout, Shards, writing
 from plainnet.tables.encode import encode
 from plainnet.tables.schema import Schema
-from plainnet.training import prepare
+from plainnet.training import checks
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_shards_are_read_ahead_each_once_and_never_three_are_held(monkeypatch):
 def test_a_training_is_checked_on_its_first_piece_and_the_first_rows_it_is_judged_on(table, tmp_path, monkeypatch):
     checked = []
     for name in ("check_first_batch", "check_validation"):
-        check = getattr(prepare, name)
-        monkeypatch.setattr(prepare, name, lambda *args, name=name, check=check: (checked.append(name), check(*args)))
+        check = getattr(checks, name)
+        monkeypatch.setattr(checks, name, lambda *args, name=name, check=check: (checked.append(name), check(*args)))
     table.write_parquet(tmp_path / "t.parquet")
     scan = scan_table(tmp_path / "t.parquet", shard_bytes=5000)
     NetClassifier(members=2, epochs=3, hidden=(4,)).fit(scan, "y")

@@ -122,10 +122,10 @@ def test_ctrl_c_keeps_the_network_so_far(source, tmp_path, monkeypatch) -> None:
     def interrupting(job, wanted):
         engine = real(job, "eager")
 
-        def run(job):
-            for epoch in engine.run(job):
-                yield epoch
-                if epoch.index == 1:
+        def run(job, **options):
+            for epochs in engine.run(job, **options):
+                yield epochs
+                if epochs[-1].index == 1:
                     signal.raise_signal(signal.SIGINT)
 
         return type(engine)(engine.name, engine.reason, run)

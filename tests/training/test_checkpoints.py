@@ -8,8 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from plainnet import DataWarning, EarlyStopping, PlainnetWarning, RunError, SettingError, Trial, train_many
-from plainnet.training.checkpoints import Checkpoints, read_checkpoint
+from plainnet import (
+    DataWarning,
+    EarlyStopping,
+    Epoch,
+    LossDivergedError,
+    PlainnetWarning,
+    RunError,
+    SettingError,
+    Trial,
+    train_many,
+)  # fmt: skip
+from plainnet.engines.job import Epochs
+from plainnet.training.checkpoints import Checkpoints, Kept, read_checkpoint
+from plainnet.training.keeping import Keeper
 
 X = torch.randn(120, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(120, 1, generator=torch.Generator().manual_seed(1))
@@ -101,6 +113,19 @@ def test_a_loss_that_becomes_nan_in_the_middle_does_so_again(tmp_path) -> None:
         own, again, stops = cut_and_go_on(tmp_path, make, 20)
     assert stops > 2
     same((whole, histories), (own, again))
+
+
+def test_epochs_that_are_kept_stay_where_the_next_one_diverges(tmp_path) -> None:
+    def parts():
+        raise LossDivergedError("the loss became nan")
+        yield
+
+    checkpoints = Checkpoints(tmp_path, 1.0)
+    checkpoints._members[0] = Kept(Epochs([Epoch(0, 0.5, None, 0.1, 0.0)]), {})
+    followed = Keeper(checkpoints, 0, network(5)).followed(parts())
+    assert len(next(followed)) == 1
+    with pytest.raises(LossDivergedError):
+        next(followed)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path) -> None:

@@ -13,10 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.cluster.connect import connected
-from plainnet.cluster.data_parallel import crew_of, engine_of_workers, train_together
-from plainnet.cluster.members import hooks_of, train_members
-from plainnet.cluster.scans import train_scan
-from plainnet.engines.engines import Engine
 from plainnet.engines.fused import dropout_seed_of
 from plainnet.engines.job import Epoch, Job, Loss
 from plainnet.engines.shared import check_shared
@@ -49,12 +45,12 @@ def spread(cluster: str = "auto", workers: int | None = None) -> Iterator[int]:
     Raises:
         SettingError, RunError, MissingExtraError: as for ``cluster.train``.
     """
-    with (
-        connected(cluster, workers) as n_workers,
-        trained_by(partial(train_members, n_workers)),
-        trained_by(partial(train_scan, n_workers), SCANS),
-    ):
-        yield n_workers
+    with connected(cluster, workers) as n_workers:
+        from plainnet.cluster.members import train_members  # late: Ray is imported once it is told where to listen
+        from plainnet.cluster.scans import train_scan
+
+        with trained_by(partial(train_members, n_workers)), trained_by(partial(train_scan, n_workers), SCANS):
+            yield n_workers
 
 
 def train(
@@ -137,32 +133,26 @@ def train(
         connected(cluster, workers) as n_workers,
     ):  # fmt: skip
         check_shared(job, n_workers)
-        chosen = engine_of_workers(job, engine, device, n_workers, progress=progress)
-        return _train(job, chosen, device, n_workers, checkpoint_every, progress=progress, on_epoch=on_epoch)
+        return _train(job, engine, device, n_workers, checkpoint_every, progress=progress, on_epoch=on_epoch)
 
 
 def _train(
-    job: Job,
-    engine: Engine,
-    device: str,
-    n_workers: int,
-    every: float,
-    *,
-    progress: bool,
-    on_epoch: Callable[[Epoch], object] | None,
+    job: Job, wanted: Any, device: str, n_workers: int, every: float, *, progress: bool, on_epoch: Any
 ) -> History:
     """Deal the rows to the workers, train, and give the network, the optimizer and the scheduler what came of it."""
     import ray
 
-    from plainnet.cluster.worker import Task
+    from plainnet.cluster.data_parallel import Crew, engine_of_workers, train_together
+    from plainnet.cluster.worker import Task, hooks_of
 
+    engine = engine_of_workers(job, wanted, device, n_workers, progress=progress)
     bare = replace(job, x=job.x[:0], y=job.y[:0], weight=None, validation=None)
     held = 0 if job.validation is None else len(job.validation[0])
     task = Task(
         bare, len(job.x), held, engine.name, engine.reason, device, dropout_seed_of(job), every, hooks_of(job.optimizer)
     )
     firsts = [len(job.x) * rank // n_workers for rank in range(n_workers + 1)]
-    with crew_of(n_workers, gpus=device == "cuda") as crew:
+    with contextlib.closing(Crew(n_workers, gpus=device == "cuda")) as crew:
         rows = [ray.put(_part(job, rank, n_workers)) for rank in range(n_workers)]
         crew.hand_out(lambda worker, rank: worker.take.remote(rows[rank]))
         try:

@@ -104,7 +104,10 @@ def _connect(address: str, workers: int | None) -> bool:
         _init(address="local", num_cpus=cpus, include_dashboard=False)
         _check_loopback()
         return True
-    _check_answers(address)
+    if not _answers(address):
+        raise RunError(
+            f"nothing answers at {address}. Start a cluster there: ray start --head --port {address.rpartition(':')[2]}; or take 'local'."
+        )
     try:
         _init(address=address)
     except (ConnectionError, RuntimeError) as error:
@@ -149,13 +152,6 @@ def _answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-
-
-def _check_answers(address: str) -> None:
-    if not _answers(address):
-        raise RunError(
-            f"nothing answers at {address}. Start a cluster there: ray start --head --port {address.rpartition(':')[2]}; or take 'local'."
-        )
 
 
 def _check_loopback() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import ray
+
+from plainnet.cluster.worker import Ended, Task, Worker
 from plainnet.engines.engines import Engine, choose_engine
 from plainnet.engines.fused import kernels_of
 from plainnet.engines.job import Epoch, Epochs, Job, State
@@ -19,10 +22,7 @@ from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.history import History
 from plainnet.training.progress import progress_bar, say
 
-if TYPE_CHECKING:
-    from plainnet.cluster.worker import Ended, Task
-
-__all__ = ["Crew", "cannot_train", "crew_of", "engine_of_workers", "train_together"]
+__all__ = ["Crew", "cannot_train", "engine_of_workers", "train_together"]
 
 #: Seconds between two questions to the first worker.
 ASK_SECONDS = 0.1
@@ -41,10 +41,6 @@ class Crew:
     """
 
     def __init__(self, n_workers: int, *, gpus: bool = False) -> None:
-        import ray
-
-        from plainnet.cluster.worker import Worker
-
         options = {"num_cpus": 1, "num_gpus": int(gpus), "max_concurrency": 4}
         self._class = ray.remote(**options)(Worker)
         self._deal: Callable[[Any, int], Any] = lambda _, __: None
@@ -60,8 +56,6 @@ class Crew:
         Raises:
             RunError: a worker cannot begin.
         """
-        import ray
-
         self._deal = deal
         try:
             self.fill()
@@ -70,8 +64,6 @@ class Crew:
 
     def fill(self) -> None:
         """Start the workers that are not there, and wait until they have their rows."""
-        import ray
-
         missing = [rank for rank, worker in enumerate(self.workers) if worker is None]
         for rank in missing:
             self.workers[rank] = self._class.remote(rank, len(self.workers))
@@ -81,8 +73,6 @@ class Crew:
 
     def dismiss(self, rank: int) -> None:
         """End a worker."""
-        import ray
-
         if self.workers[rank] is not None:
             ray.kill(self.workers[rank])
             self.workers[rank] = None
@@ -91,16 +81,6 @@ class Crew:
         """End all workers."""
         for rank in range(len(self.workers)):
             self.dismiss(rank)
-
-
-@contextlib.contextmanager
-def crew_of(n_workers: int, *, gpus: bool = False) -> Iterator[Crew]:
-    """Yield a crew that ends with the block."""
-    crew = Crew(n_workers, gpus=gpus)
-    try:
-        yield crew
-    finally:
-        crew.close()
 
 
 class _Follower:
@@ -128,16 +108,13 @@ class _Follower:
 
     def ask(self) -> None:
         """Ask the first worker for news; where it is lost, there are none."""
-        import ray
-
         first = self.crew.workers[0]
         if first is None:
             return
         with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            news = ray.get(first.news.remote(), timeout=END_SECONDS)
-            if news.kept is not None:
-                self.begin = news.kept[1]
-            self.learn(news.epochs)
+            epochs, state = ray.get(first.news.remote(), timeout=END_SECONDS)
+            self.begin = self.begin if state is None else state
+            self.learn(epochs)
 
 
 def train_together(
@@ -198,8 +175,6 @@ def train_together(
 
 def _run(follower: _Follower, task: Task, firsts: Sequence[int], came: Any) -> Ended | None:
     """Train from the newest state to the end; None where a worker was lost on the way, and there is one less."""
-    import ray
-
     crew, lost = follower.crew, ray.exceptions.RayActorError
     try:
         crew.fill()
@@ -225,7 +200,7 @@ def _run(follower: _Follower, task: Task, firsts: Sequence[int], came: Any) -> E
                 ended[results[each]] = ray.get(each)
             except lost:
                 crew.dismiss(results[each])
-                ended[results[each]] = _gone()
+                ended[results[each]] = Ended(is_lost=True)
             except ray.exceptions.RayTaskError as error:
                 raise cannot_train(error) from error
         if deadline is None and (follower.stopped_by or any(each.is_lost for each in ended.values())):
@@ -251,16 +226,8 @@ def cannot_train(error: Exception) -> RunError:
     )
 
 
-def _gone() -> Ended:
-    from plainnet.cluster.worker import Ended
-
-    return Ended(is_lost=True)
-
-
 def _look_after(crew: Crew) -> None:
     """Dismiss the workers that do not answer."""
-    import ray
-
     for rank, worker in enumerate(crew.workers):
         try:
             if worker is not None:
@@ -273,18 +240,12 @@ def engine_of_workers(
     job: Job, wanted: Literal["auto", "eager", "fused"], device: str, n_workers: int, *, progress: bool
 ) -> Engine:
     """Choose the engine of all workers, 'fused' or 'eager', and have it compiled once, rather than by each of them."""
-    chosen = _engine(job, wanted, device, progress=progress)
-    return replace(chosen, reason=f"{chosen.reason}, on {n_workers} workers of a Ray cluster")
-
-
-def _engine(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *, progress: bool) -> Engine:
     if device not in ("cpu", "cuda"):
         raise SettingError(f"device is 'cpu' or 'cuda' on a cluster, not {device!r}.")
-    if device == "cuda":
-        _check_gpus()
-        return choose_engine(job, "eager")
-    chosen = choose_engine(job, wanted)
-    if chosen.name == "eager" and wanted == "auto" and "compiled" in chosen.reason:
+    if device == "cuda" and not ray.cluster_resources().get("GPU"):
+        raise SettingError("device='cuda' needs a GPU for each worker, and the cluster has none: pass device='cpu'.")
+    chosen = choose_engine(job, "eager" if device == "cuda" else wanted)
+    if "compiled, which is done once" in chosen.reason:
         chosen = choose_engine(job, "fused")  # not worth compiling for one process alone; the workers come again
     if chosen.name == "fused":
         if chosen.note and progress:
@@ -292,11 +253,4 @@ def _engine(job: Job, wanted: Literal["auto", "eager", "fused"], device: str, *,
         plan = make_plan(job)
         for kernel in (*kernels_of(plan), driver.gradient, driver.update, driver.evaluate, driver.finish_epoch):
             compiled(kernel, plan.dtype)
-    return chosen
-
-
-def _check_gpus() -> None:
-    import ray
-
-    if not ray.cluster_resources().get("GPU"):
-        raise SettingError("device='cuda' needs a GPU for each worker, and the cluster has none: pass device='cpu'.")
+    return replace(chosen, reason=f"{chosen.reason}, on {n_workers} workers of a Ray cluster")

@@ -6,24 +6,28 @@ is lost is done again, by Ray.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from math import inf
 from time import perf_counter
 from typing import Any
 
+import ray
 import torch
 from torch import Tensor
 
 from plainnet.cluster.data_parallel import cannot_train
+from plainnet.cluster.worker import hooks_of
 from plainnet.engines.fused import draw_dropout_seed
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.history import History
+from plainnet.training.keeping import Keeper
 from plainnet.training.many import OnEpochs, Trial, train_many
 from plainnet.training.progress import count_bar
 
-__all__ = ["hooks_of", "train_members"]
+__all__ = ["train_members"]
 
 #: How often a task is begun anew whose process was lost.
 MOST_LOSSES = 5
@@ -31,11 +35,6 @@ MOST_LOSSES = 5
 LOOK_SECONDS, END_SECONDS = 0.1, 30.0
 #: What a trial has of its own that may be large, and that trials share: it is put into Ray's store once.
 ARRAYS = ("x", "y", "sample_weight", "validation")
-
-
-def hooks_of(optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
-    """Return what an optimizer calls after each step: a copy of it, also one for another process, has none of it."""
-    return tuple(optimizer._optimizer_step_post_hooks.values())  # noqa: SLF001 - torch has no name for it
 
 
 class _Store:
@@ -46,8 +45,6 @@ class _Store:
 
     def put(self, value: Any) -> Any:
         """Return a reference to an array's copy in the store."""
-        import ray
-
         if id(value) not in self._kept:
             fits = isinstance(value, Tensor) and value.device.type == "cpu" and value.dtype != torch.bfloat16
             self._kept[id(value)] = (value, ray.put(value.detach().numpy() if fits else value))
@@ -111,15 +108,14 @@ def train_members(
     histories = [History("", "") for _ in trials]
     queue = _Queue(trials, x, y, engine, options)
     deadline = perf_counter() + (time_limit or inf)
-    stopped_by, waiting = "", []
+    stopped_by = ""
+    waiting: list[int] = []
     for i, trial in enumerate(trials):
-        kept = None if checkpoints is None else checkpoints.kept(i)
-        if kept is not None and kept.ending is not None:
-            histories[i] = kept.history(trial.model)
+        if (history := Keeper(checkpoints, i, trial.model).restored()) is not None:
+            histories[i] = history
         else:
-            waiting.append(i)
-    waiting.reverse()
-    with noted_ctrl_c() as came, count_bar(len(trials), "network", shown=progress) as done, queue:
+            waiting.insert(0, i)
+    with noted_ctrl_c() as came, count_bar(len(trials), "network", shown=progress) as done, contextlib.closing(queue):
         while waiting or queue.running:
             while waiting and len(queue.running) < n_workers and not stopped_by:
                 left = deadline - perf_counter()
@@ -133,9 +129,7 @@ def train_members(
             if stopped_by and not queue.running:
                 break
             for i, history in queue.ended():
-                histories[i] = history
-                if checkpoints is not None and history.stopped_by not in ("interrupt", "on_epoch"):
-                    checkpoints.done(i, trials[i].model, history)
+                histories[i] = Keeper(checkpoints, i, trials[i].model).done(history)
                 done()
                 if on_epochs is not None and len(history) and on_epochs(i, trials[i].model, history.epochs) is True:
                     stopped_by = stopped_by or "on_epoch"
@@ -152,11 +146,9 @@ def train_members(
 
 
 class _Queue:
-    """Tasks under way; leaving the block ends them."""
+    """Tasks under way."""
 
     def __init__(self, trials: Sequence[Trial], x: Any, y: Any, engine: Any, options: dict[str, Any]) -> None:
-        import ray
-
         self._task = ray.remote(num_cpus=1, max_retries=MOST_LOSSES)(_train_one)
         self._trials, self._x, self._y, self._engine = trials, x, y, engine
         self._options, self._store = options, _Store()
@@ -164,12 +156,8 @@ class _Queue:
         self.running: dict[Any, int] = {}
         self._cancelled = inf
 
-    def __enter__(self) -> _Queue:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import ray
-
+    def close(self) -> None:
+        """End all tasks at once."""
         for task in self.running:
             ray.cancel(task, force=True)
 
@@ -180,16 +168,12 @@ class _Queue:
 
     def cancel(self) -> None:
         """Have all tasks end soon, with what they have reached."""
-        import ray
-
         self._cancelled = perf_counter()
         for task in self.running:
             ray.cancel(task)
 
     def ended(self) -> list[tuple[int, History]]:
         """Return the networks that are trained since the last look, for which it waits a moment; they have their weights."""
-        import ray
-
         found = []
         done, _ = ray.wait(list(self.running), num_returns=len(self.running), timeout=LOOK_SECONDS)
         for task in done:
@@ -210,6 +194,6 @@ class _Queue:
             found.append((i, history))
         if perf_counter() > self._cancelled + END_SECONDS:
             found += [(i, History("", "", stopped_by="interrupt")) for i in self.running.values()]
-            self.__exit__()
+            self.close()
             self.running = {}
         return found

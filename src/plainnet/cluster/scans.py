@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import warnings
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plainnet.cluster.data_parallel import Crew, crew_of, engine_of_workers, train_together
-from plainnet.cluster.members import hooks_of
+from plainnet.cluster.data_parallel import Crew, engine_of_workers, train_together
 from plainnet.cluster.pieces import encode_piece
+from plainnet.cluster.worker import Dealt, Task, hooks_of
 from plainnet.engines.fused import draw_dropout_seed
 from plainnet.engines.job import Epoch, Epochs, Job
 from plainnet.engines.losses import RowWeightedLoss
@@ -33,7 +34,6 @@ from plainnet.training.many import OnEpochs
 from plainnet.training.schedules import warmup_cosine
 
 if TYPE_CHECKING:
-    from plainnet.cluster.worker import Dealt
     from plainnet.estimators.estimators import NetEstimator
     from plainnet.packs.streamed import Weigh
 
@@ -71,12 +71,9 @@ def train_scan(
         TableError: the table cannot be read, or has too few rows.
         TrainingError: no member could be trained.
     """
-    with crew_of(n_workers) as crew:
-        _deal(
-            crew,
-            _encoded(scan, partial(encode_piece, scan, target, estimator.schema_, estimator.target_, seed, share)),
-            weigh,
-        )
+    with contextlib.closing(Crew(n_workers)) as crew:
+        encode = partial(encode_piece, scan, target, estimator.schema_, estimator.target_, seed, share)
+        _deal(crew, _encoded(scan, encode), weigh)
         dealt: list[Dealt] = crew.dealt
         if share and not all(len(each.held[0]) for each in dealt):
             raise TableError(
@@ -97,13 +94,11 @@ def _encoded(scan: Scan, encode: Callable[[Mapping[str, Any]], dict[str, Any]]) 
     Raises:
         TableError: a piece cannot be read.
     """
-    import ray
-    from ray.data import DataContext
+    import ray.data
 
-    context = DataContext.get_current()
-    context.execution_options.preserve_order = (
-        True  # the same rows for the same worker, so that numbers can be had again
-    )
+    context = ray.data.DataContext.get_current()
+    # The same rows for the same worker, so that numbers can be had again.
+    context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -177,8 +172,6 @@ def _train_member(
     crew: Crew, estimator: NetEstimator, data: PackData, recipe: Recipe, settings: FitSettings, watch: _Watch
 ) -> Member:
     """Train one network on all workers."""
-    from plainnet.cluster.worker import Task
-
     dealt: list[Dealt] = crew.dealt
     n_rows, n_held = sum(each.n_rows for each in dealt), 0 if data.validation is None else len(data.validation[0])
     network = estimator._build(recipe)

@@ -14,10 +14,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from torch import Tensor, distributed, nn
 
-from plainnet.engines.engines import Engine
+from plainnet.engines.engines import Engine, each_alone
 from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
 from plainnet.engines.losses import RowWeightedLoss
 from plainnet.engines.plan import make_plan
@@ -25,9 +26,9 @@ from plainnet.engines.shared import Share, run_eager, run_fused
 from plainnet.errors import LossDivergedError
 from plainnet.training.devices import on_device
 from plainnet.training.history import History
-from plainnet.training.training import each_alone, record
+from plainnet.training.training import record
 
-__all__ = ["Dealt", "Ended", "News", "Rows", "Task", "Worker"]
+__all__ = ["Dealt", "Ended", "Rows", "Task", "Worker", "hooks_of"]
 
 #: Rows of a worker, as NumPy arrays: x, y, weights or None, and the same of its validation rows or None.
 Rows = tuple[Any, Any, Any, tuple[Any, Any, Any] | None]
@@ -35,6 +36,11 @@ Rows = tuple[Any, Any, Any, tuple[Any, Any, Any] | None]
 LOST_SECONDS = 300
 #: Between the dropout seeds of two workers: an odd number whose multiples differ in all bits.
 STRIDE = 0x9E3779B97F4A7C15
+
+
+def hooks_of(optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
+    """Return what an optimizer calls after each step: a copy of it, also one for another process, has none of it."""
+    return tuple(optimizer._optimizer_step_post_hooks.values())  # noqa: SLF001 - torch has no name for it
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,6 @@ class Dealt:
 
 
 @dataclass(frozen=True)
-class News:
-    """What the first worker has to tell: the epochs since it was last asked, and its newest state, with the epochs up to it."""
-
-    epochs: Epochs
-    kept: tuple[int, State] | None
-
-
-@dataclass(frozen=True)
 class Ended:
     """How a training ended in a worker.
 
@@ -112,7 +110,7 @@ class Worker:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._epochs = Epochs()
-        self._kept: tuple[int, State] | None = None
+        self._kept: State | None = None
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
 
     def take(self, rows: Rows) -> None:
@@ -134,30 +132,23 @@ class Worker:
         x, y, held = (np.concatenate([part[name] for part in parts]) for name in ("x", "y", "held"))
         kept = ~held
         weight, held_weight = weigh((x[kept], y[kept], None)), weigh((x[held], y[held], None))
-        own = None if weight is None else weight.astype(np.float32)
-        of_held = None if held_weight is None else held_weight.astype(np.float32)
+        own, of_held = (None if each is None else each.astype(np.float32) for each in (weight, held_weight))
+        total = None if weight is None else float(weight.sum())
         self._rows = x[kept], y[kept], own, (x[held], y[held], of_held)
-        return Dealt(
-            int(kept.sum()),
-            (x[held], y[held], held_weight),
-            None if weight is None else float(weight.sum()),
-            (x[:8], y[:8]),
-        )
+        return Dealt(int(kept.sum()), (x[held], y[held], held_weight), total, (x[:8], y[:8]))
 
     def listen(self) -> tuple[str, int]:
         """Open the door where the workers meet, on the address by which Ray knows this machine; return it."""
-        import ray
-
         host = ray.util.get_node_ip_address()
         self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         return host, self._listener.getsockname()[1]
 
-    def news(self) -> News:
-        """Return what there is to tell."""
+    def news(self) -> tuple[Epochs, State | None]:
+        """Return the epochs since it was last asked, and its newest state, if there is a newer one."""
         with self._lock:
-            told, self._epochs = self._epochs, Epochs()
-            kept, self._kept = self._kept, None
-        return News(told, kept)
+            told, self._epochs = (self._epochs, self._kept), Epochs()
+            self._kept = None
+        return told
 
     def stop(self) -> None:
         """Have all workers end the training at the next step."""
@@ -205,17 +196,15 @@ class Worker:
             with self._lock:
                 self._epochs.append(epoch)
                 if state is not None:
-                    self._kept = (epoch.index + 1, state)
+                    self._kept = state
 
         torch.manual_seed((task.dropout_seed + self.rank * STRIDE) % 2**62)
         if task.engine == "fused":
             plan = make_plan(job, (task.dropout_seed + self.rank * STRIDE) % 2**62)
-            chunks: Callable[..., Iterator[Epochs]] = lambda job: run_fused(job, plan, share, standing)  # noqa: E731
+            run: Callable[..., Iterator[Epochs]] = partial(run_fused, plan=plan, share=share, standing=standing)
         else:
-            chunks = lambda job: each_alone(run_eager(job, share))  # noqa: E731
-        history = record(
-            job, Engine(task.engine, task.reason, partial(run_eager, share=share), "", chunks), on_epoch=note
-        )
+            run = each_alone(partial(run_eager, share=share))
+        history = record(job, Engine(task.engine, task.reason, run), on_epoch=note)
         if history.stopped_by == "patience" and begin is not None and not len(history):
             history.stopped_by = ""
         return history
@@ -254,22 +243,17 @@ class Worker:
             yield lambda _: None
             return
         host, port = meeting
-        patience = timedelta(seconds=LOST_SECONDS)
-        own: dict[str, Any] = {}
+        wait = timedelta(seconds=LOST_SECONDS)
+        own: dict[str, Any] = {"timeout": wait, "wait_for_workers": False}
         if self.rank == 0:
             assert self._listener is not None  # noqa: S101 - the first worker listens first
-            own["master_listen_fd"] = (
-                self._listener.detach()
-            )  # of its own, torch's store would listen on all interfaces
+            # of its own, torch's store would listen on all interfaces
+            own["master_listen_fd"] = self._listener.detach()
         if host.startswith("127."):
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        store = distributed.TCPStore(  # type: ignore[attr-defined]
-            host, port, self.n_workers, self.rank == 0, timeout=patience, wait_for_workers=False, **own
-        )
+        store = distributed.TCPStore(host, port, self.n_workers, self.rank == 0, **own)  # type: ignore[attr-defined]
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(
-            backend, store=store, rank=self.rank, world_size=self.n_workers, timeout=patience
-        )
+        distributed.init_process_group(backend, store=store, rank=self.rank, world_size=self.n_workers, timeout=wait)
         try:
             yield distributed.all_reduce
         finally:
@@ -285,7 +269,5 @@ def _moved(loss: Any, device: torch.device) -> Any:
 
 def _is_of_others(error: RuntimeError) -> bool:
     """Whether an error says that another worker is gone: gloo has no class for it."""
-    text = str(error).lower()
-    return any(
-        word in text for word in ("connection", "gloo", "peer", "timed out", "timeout", "nccl", "broken pipe", "socket")
-    )
+    words = ("connection", "gloo", "peer", "timed out", "timeout", "nccl", "broken pipe", "socket")
+    return any(word in str(error).lower() for word in words)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import inf, isfinite
 from time import perf_counter
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.job import Epoch, Job
-from plainnet.engines.losses import setting_of
+from plainnet.engines.losses import is_sum
 from plainnet.errors import LossDivergedError
 
 __all__ = ["Weights", "run", "validation_loss"]
@@ -74,9 +75,9 @@ def run(
                 raise LossDivergedError(diverged(index, next(v for v in values if not isfinite(v)), learning_rate))
             loss = epoch_loss(job, values, rows)
             validation = measure(job)
-            schedule(job, loss if validation is None else validation)
-
             watched = loss if validation is None else validation
+            schedule(job, watched)
+
             if job.stopping is not None and watched < best_loss - job.stopping.min_delta:
                 best_loss, best_index = watched, index
                 # A full batch's own loss is that of the weights before its step; every other, of those after.
@@ -92,7 +93,7 @@ def run(
 def step(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     """Take one step on one batch and return the loss before it, a scalar without gradient."""
     if job.closure:  # LBFGS measures the loss several times in one step
-        closure: Callable[[], Any] = lambda: gradient(job, x, y, weight)  # noqa: E731 - torch says it returns a float
+        closure: Any = partial(gradient, job, x, y, weight)  # torch says it returns a float
         return torch.as_tensor(job.optimizer.step(closure)).detach()
     loss = gradient(job, x, y, weight)
     job.optimizer.step()
@@ -130,7 +131,7 @@ def batches(job: Job, shuffler: torch.Generator) -> Iterator[tuple[Tensor, Tenso
 
 def epoch_loss(job: Job, losses: list[float], rows: list[int]) -> float:
     """Join the losses of an epoch's batches: their sum for a summed loss, else their mean over the rows."""
-    if setting_of(job.loss, "reduction", "mean") == "sum":
+    if is_sum(job.loss):
         return sum(losses)
     if len(losses) == 1:
         return losses[0]
@@ -167,12 +168,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def schedule(job: Job, watched: float) -> None:
     """Step a scheduler that steps once an epoch; ReduceLROnPlateau is told the watched loss."""
-    if job.scheduler is None or job.scheduler_every == "step":
-        return
-    if isinstance(job.scheduler, ReduceLROnPlateau):
-        job.scheduler.step(watched)
-    else:
-        job.scheduler.step()
+    if job.scheduler is not None and job.scheduler_every == "epoch":
+        job.scheduler.step(*([watched] if isinstance(job.scheduler, ReduceLROnPlateau) else []))
 
 
 def diverged(index: int, value: float, learning_rate: float) -> str:

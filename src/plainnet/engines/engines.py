@@ -1,16 +1,17 @@
 """Which engine runs a job, and why, in words.
 
-Every engine is a function ``run(job) -> Iterator[Epoch]``. The eager engine is the specification: any other engine
+Every engine is a function ``run(job) -> Iterator[Epochs]``. The eager engine is the specification: any other engine
 has to give its numbers. The fused engine needs Numba, whose import takes a third of a second: it is looked at only where the
 network is on the CPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from plainnet.errors import SettingError, TrainingError
 if TYPE_CHECKING:
     from plainnet.engines.plan import Plan
 
-__all__ = ["Engine", "choose_engine"]
+__all__ = ["Engine", "choose_engine", "each_alone"]
 
 #: Seconds to compile the kernels of a usual network, and of a step of the eager loop: the loop itself and each layer.
 COMPILE_SECONDS = 6.0
@@ -40,16 +41,26 @@ class Engine:
     Attributes:
         name: the engine's name, as ``History.engine`` shows it.
         reason: why this engine, in words.
-        run: starts the job; each ``next`` trains one epoch.
-        chunks: as ``run``, but yields the epochs of each compiled call together; None: there is no such thing.
+        run: starts the job; each ``next`` trains one epoch, or those of a compiled call. It takes ``alone`` and ``standing``, too, as
+            ``fused.run`` does, which is the only one to heed them.
         note: what is to be said before it starts, as starting takes seconds; '' for nothing.
     """
 
     name: str
     reason: str
-    run: Callable[[Job], Iterator[Epoch]]
+    run: Callable[..., Iterator[Epochs]]
     note: str = ""
-    chunks: Callable[..., Iterator[Epochs]] | None = None
+
+
+def each_alone(run: Callable[[Job], Iterator[Epoch]]) -> Callable[..., Iterator[Epochs]]:
+    """Return what yields each epoch as a list of one, closing the engine's own generator with its own."""
+
+    def each(job: Job, **_: Any) -> Iterator[Epochs]:
+        with contextlib.closing(run(job)) as epochs:  # type: ignore[type-var]
+            for epoch in epochs:
+                yield Epochs([epoch])
+
+    return each
 
 
 def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"] = "auto") -> Engine:
@@ -69,16 +80,20 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"]
     if wanted not in ("auto", "eager", "fused", "graphed"):
         raise SettingError(f"engine is 'auto', 'eager', 'fused' or 'graphed', not {wanted!r}.")
     device = next(job.model.parameters()).device.type
+
+    def plain(why: str) -> Engine:
+        return Engine("eager", f"the plain PyTorch loop, on {device}{why}", each_alone(eager.run))
+
     if wanted == "eager":
-        return Engine("eager", f"the plain PyTorch loop, on {device}: it was asked for", eager.run)
+        return plain(": it was asked for")
     if wanted == "graphed":
         if device != "cuda":
             raise TrainingError(f"engine='graphed' runs on CUDA, and the network is on {device}: pass engine='auto'.")
-        return Engine("graphed", "the plain PyTorch loop, each step one CUDA graph", graphed.run)
+        return Engine("graphed", "the plain PyTorch loop, each step one CUDA graph", each_alone(graphed.run))
     if device != "cpu":
         if wanted == "fused":
             raise TrainingError(f"engine='fused' runs on the CPU, and the network is on {device}: pass device='cpu'.")
-        return Engine("eager", f"the plain PyTorch loop, on {device}", eager.run)
+        return plain("")
     from plainnet.engines import fused
     from plainnet.engines.plan import make_plan
     from plainnet.engines.program import NotFusible
@@ -89,19 +104,14 @@ def choose_engine(job: Job, wanted: Literal["auto", "eager", "fused", "graphed"]
     except NotFusible as no:
         if wanted == "fused":
             raise TrainingError(f"engine='fused' cannot train this: {no}. Pass engine='auto' or 'eager'.") from no
-        return Engine("eager", f"the plain PyTorch loop, on {device}: {no}", eager.run)
+        return plain(f": {no}")
     if wanted == "auto" and torch.get_num_threads() > 1 and _is_sooner_in_torch(job, plan):
-        reason = f"the plain PyTorch loop, on {device}: its threads are sooner done with normalisations this wide"
-        return Engine("eager", reason, eager.run)
-    note = ""
-    if not all(kernels.is_cached(kernel, plan.dtype) for kernel in fused.kernels_of(plan)):
-        note = "compiling the engine for this CPU, once"
-        seconds = _eager_seconds(job)
-        if wanted == "auto" and kernels.waits(seconds, COMPILE_SECONDS):
-            reason = f"the plain PyTorch loop, on {device}: sooner done than the fused engine is compiled, which is done once"
-            return Engine("eager", reason, eager.run)
-    run, chunks = partial(fused.run, plan=plan), partial(fused.run_chunks, plan=plan)
-    return Engine("fused", "whole epochs in compiled code, on cpu", run, note, chunks)
+        return plain(": its threads are sooner done with normalisations this wide")
+    is_compiled = all(kernels.is_cached(kernel, plan.dtype) for kernel in fused.kernels_of(plan))
+    if not is_compiled and wanted == "auto" and kernels.waits(_eager_seconds(job), COMPILE_SECONDS):
+        return plain(": sooner done than the fused engine is compiled, which is done once")
+    note = "" if is_compiled else "compiling the engine for this CPU, once"
+    return Engine("fused", "whole epochs in compiled code, on cpu", partial(fused.run, plan=plan), note)
 
 
 def _eager_seconds(job: Job) -> float:

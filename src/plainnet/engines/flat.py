@@ -5,8 +5,7 @@ The tensors stay the user's own: they are read before the first step and written
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import numpy as np
@@ -53,17 +52,17 @@ class FlatTensors:
         buffers = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
         self.tensors: list[Tensor] = [*trainable, *frozen, *buffers]
         self.trainable = {id(parameter) for parameter in trainable}
-        self.places: dict[int, int] = {}
-        size = 0
-        for tensor in self.tensors:
-            self.places[id(tensor)] = size
-            size += tensor.numel()
+        *firsts, size = accumulate((tensor.numel() for tensor in self.tensors), initial=0)
+        self.places = dict(zip(map(id, self.tensors), firsts, strict=True))
         self.n_trainable = sum(parameter.numel() for parameter in trainable)
         self.n_parameters = self.n_trainable + sum(parameter.numel() for parameter in frozen)
         self.values: npt.NDArray[Any] = np.zeros(size, dtype=dtype)
-        flat = torch.from_numpy(self.values)
-        self._views = [flat[self.places[id(t)] :][: t.numel()].view(t.shape) for t in self.tensors]
+        self._views = [self._view(tensor, self.values) for tensor in self.tensors]
         self.read()
+
+    def _view(self, tensor: Tensor, flat: npt.NDArray[Any]) -> Tensor:
+        """Return a tensor's place in an array as a tensor."""
+        return torch.from_numpy(flat)[self.places[id(tensor)] :][: tensor.numel()].view(tensor.shape)
 
     def read(self) -> None:
         """Copy the tensors into the array."""
@@ -78,21 +77,7 @@ class FlatTensors:
 
     def gradients(self, flat: npt.NDArray[Any]) -> list[tuple[Tensor, Tensor]]:
         """Return (parameter, its part of the gradients as a tensor) for each parameter that has one."""
-        whole = torch.from_numpy(flat)
-        return [
-            (tensor, whole[self.places[id(tensor)] :][: tensor.numel()].view(tensor.shape))
-            for tensor in self.tensors
-            if id(tensor) in self.trainable
-        ]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Neighbouring parameters that one operation steps: same group, same number of steps taken."""
-
-    group: int
-    steps: int
-    parameters: list[Tensor]
+        return [(tensor, self._view(tensor, flat)) for tensor in self.tensors if id(tensor) in self.trainable]
 
 
 class FlatOptimizer:
@@ -119,26 +104,26 @@ class FlatOptimizer:
             self._write_bounds()
         self.operations: list[Operation] = []
         self._entries: list[tuple[Tensor, str, slice, dict[str, Any]]] = []
-        self._steps = [(parameter, run.steps) for run in runs for parameter in run.parameters]
-        for number, run in enumerate(runs):
-            group = optimizer.param_groups[run.group]
-            first = flat.places[id(run.parameters[0])]
-            count = sum(parameter.numel() for parameter in run.parameters)
+        self._steps = [(parameter, steps) for _, steps, parameters in runs for parameter in parameters]
+        for number, (group_number, steps, parameters) in enumerate(runs):
+            group = optimizer.param_groups[group_number]
+            first = flat.places[id(parameters[0])]
+            count = sum(parameter.numel() for parameter in parameters)
             moments = []
             for j, name in enumerate(spelling.moments(group)):
                 is_single = name == "mu_product"
                 base = 3 * flat.n_trainable + number if is_single else j * flat.n_trainable
                 moments.append(base if is_single else base + first)
-                for parameter in run.parameters if name is not None else []:
+                for parameter in parameters if name is not None else []:
                     start = base if is_single else base + flat.places[id(parameter)]
                     length = 1 if is_single else parameter.numel()
                     self._entries.append((parameter, str(name), slice(start, start + length), group))
             flags = (int(group["maximize"]), *map(int, spelling.options(group)))
-            has_bounds = any(id(parameter) in self._bounds for parameter in run.parameters)
+            has_bounds = any(id(parameter) in self._bounds for parameter in parameters)
             for start in range(0, count, longest or count):
                 size = min(longest or count, count - start)
                 places = [moment + start for moment in moments]
-                words = (run.group, first + start, size, run.steps, *flags, *places)
+                words = (group_number, first + start, size, steps, *flags, *places)
                 step = Operation(OPTIMIZERS[spelling.kernel], words)
                 self.operations.append(self._bounded(step) if has_bounds else step)
         self.read()
@@ -161,40 +146,33 @@ class FlatOptimizer:
 
     def step_at_once(self, program: Program) -> bool:
         """Have each linear layer step as its gradient is computed, where plain SGD allows it; return whether it does."""
-        group_of = {
-            self._flat.places[id(parameter)]: (number, group)
-            for number, group in enumerate(self._optimizer.param_groups)
-            for parameter in group["params"]
-            if id(parameter) in self._flat.trainable
-        }
-        is_sgd = self._spelling.kernel == "sgd" and all(each.kernel is linear for each, _ in program.weights)
-        is_plain = is_sgd and all(group["momentum"] == 0 == group["weight_decay"] for _, group in group_of.values())
+        groups, steps = self._optimizer.param_groups, [operation for operation, _ in program.weights]
+        group_of = {self._flat.places[id(parameter)]: number for number, parameter in self._stepped()}
+        is_sgd = self._spelling.kernel == "sgd" and all(step.kernel is linear for step in steps)
+        is_plain = is_sgd and not any(groups[i]["momentum"] or groups[i]["weight_decay"] for i in group_of.values())
         if not is_plain or self._bounds:
             return False
-        places = [place for operation, _ in program.weights for place in operation.words[4:6] if place >= 0]
-        pairs_agree = all(
-            operation.words[5] < 0
-            or group_of.get(operation.words[4], (0,))[0] == group_of.get(operation.words[5], (-1,))[0]
-            for operation, _ in program.weights
-        )
-        if not pairs_agree or sorted(places) != sorted(group_of):
+        pairs = [step.words[4:6] for step in steps]  # of weights and biases
+        agree = all(bias < 0 or group_of.get(weight) == group_of.get(bias) for weight, bias in pairs)
+        if not agree or sorted(place for pair in pairs for place in pair if place >= 0) != sorted(group_of):
             return False
         self.operations = []
-        for operation, _ in program.weights:
-            number, group = group_of[operation.words[4]]
-            words = (number, *operation.words[:8], STEP_OF_SGD, int(group["maximize"]))
-            self.operations.append(Operation(operation.kernel, words))
+        for step, (weight, _) in zip(steps, pairs, strict=True):
+            number = group_of[weight]
+            words = (number, *step.words[:8], STEP_OF_SGD, int(groups[number]["maximize"]))
+            self.operations.append(Operation(step.kernel, words))
         return True
 
-    def _runs(self) -> list[_Run]:
-        rows = [
-            (number, *self._begun(parameter), parameter)
-            for number, group in enumerate(self._optimizer.param_groups)
-            for parameter in group["params"]
-            if id(parameter) in self._flat.trainable
-        ]
+    def _stepped(self) -> list[tuple[int, Tensor]]:
+        """Return the parameters that the optimizer steps, each with the number of its group."""
+        groups = enumerate(self._optimizer.param_groups)
+        return [(i, each) for i, group in groups for each in group["params"] if id(each) in self._flat.trainable]
+
+    def _runs(self) -> list[tuple[int, int, list[Tensor]]]:
+        """Return neighbouring parameters that one operation steps: (group, steps taken, parameters)."""
+        rows = [(number, *self._begun(parameter), parameter) for number, parameter in self._stepped()]
         runs = groupby(rows, key=lambda row: row[:3])
-        return [_Run(key[0], key[1], [row[3] for row in of_key]) for key, of_key in runs]
+        return [(group, steps, [row[3] for row in of_key]) for (group, steps, _), of_key in runs]
 
     def _begun(self, parameter: Tensor) -> tuple[int, float]:
         """How many steps this parameter has seen, and its product of momenta (NAdam's)."""

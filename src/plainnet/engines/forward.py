@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from plainnet.engines.plain_layers import lay_activation, lay_linear
-from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, Codes, Operation, Program, Value, cut, table
+from plainnet.engines.program import PART_SIZE, Codes, Operation, Program, Value, cut, fitting, table
 from plainnet.kernels import data, driver as k, kernels
 from plainnet.kernels.activations import SELU_ALPHA, SELU_SCALE
-from plainnet.kernels.kernels import VECTOR_BYTES
-from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS
+from plainnet.kernels.state import N_STATE_REALS, N_STATE_WORDS, X
 from plainnet.networks.shape import Shape
 
 __all__ = ["FlatNetwork", "Forward"]
@@ -150,10 +149,7 @@ class FlatNetwork:
     def _forward(self, rows: int) -> Forward:
         """Lay out a program for parts of so many rows; 0: as many as fit the cache."""
         if not rows:
-            per_row, _ = self._laid(1)
-            piece = PIECE_VECTORS * VECTOR_BYTES // self.values.itemsize
-            size = max(per_row.size - per_row.fixed_size, 1)
-            rows = max(LEAST_PART, PART_SIZE // size // piece * piece)
+            rows = fitting(self._laid(1)[0], PART_SIZE, self.values.itemsize)
         part, lead = cut(rows, rows, self.values.itemsize)
         program, outputs = self._laid(lead)
         return Forward(program.forward, program, part, outputs, self.values)
@@ -161,7 +157,7 @@ class FlatNetwork:
     def _laid(self, lead: int) -> tuple[Program, int]:
         shape, program = self.shape, Program(lead, {}, set(), evaluates=True)
         x = program.value(shape.n_in, needs_gradient=False)
-        program.forward.append(Operation(data.gather_x, (x.place, shape.n_in)))
+        program.forward.append(Operation(data.gather, (x.place, shape.n_in, X)))
         places = list(accumulate((prod(tensor) for _, tensor in shape.tensors), initial=0))
         value: Value = x
         if shape.bins:

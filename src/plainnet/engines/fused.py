@@ -19,16 +19,16 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plainnet.engines.eager import diverged, schedule
-from plainnet.engines.job import Epoch, Epochs, Job, Standing, State
+from plainnet.engines.job import Epochs, Job, Standing, State
 from plainnet.engines.load import LoadedPlan
-from plainnet.engines.plan import Plan, make_plan
+from plainnet.engines.plan import Plan
 from plainnet.engines.planned_optimizers import settings
 from plainnet.errors import LossDivergedError, TrainingError
 from plainnet.kernels import driver as k, kernels
 from plainnet.kernels.optimizers import OPTIMIZERS, within_bounds
 from plainnet.kernels.state import SETTINGS
 
-__all__ = ["FusedTraining", "draw_dropout_seed", "driven", "dropout_seed_of", "kernels_of", "run", "run_chunks"]
+__all__ = ["FusedTraining", "draw_dropout_seed", "dropout_seed_of", "kernels_of", "run"]
 
 #: Seconds of one compiled call: Ctrl-C and the progress bar answer within a few of them.
 CALL_SECONDS = 0.04
@@ -36,33 +36,13 @@ CALL_SECONDS = 0.04
 TABLE_SIZE = 2**22
 
 
-def run(job: Job, plan: Plan | None = None) -> Iterator[Epoch]:
-    """Train, as ``eager.run`` does.
+def run(job: Job, plan: Plan, *, alone: bool = True, standing: Standing | None = None) -> Iterator[Epochs]:
+    """Train, as ``eager.run`` does, yielding the epochs of each compiled call together.
 
     Args:
         job: a checked training that can be fused; its model and optimizer are changed in place, at the end, or after each epoch
             where the job says ``epoch_by_epoch``.
-        plan: the plan of this very job, if it is there already.
-
-    Yields:
-        The record of each epoch.
-
-    Raises:
-        NotFusible: the job cannot be fused.
-        LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
-    """
-    for chunk in run_chunks(job, plan):
-        yield from chunk
-
-
-def run_chunks(
-    job: Job, plan: Plan | None = None, *, alone: bool = True, standing: Standing | None = None
-) -> Iterator[Epochs]:
-    """Train, yielding the epochs of each compiled call together.
-
-    Args:
-        job: as for ``run``.
-        plan: as for ``run``.
+        plan: of this very job.
         alone: a large step may take all of torch's threads; False: other trainings have them.
         standing: what to go on from, and how to ask where the training stands; None: neither is wanted.
 
@@ -70,23 +50,9 @@ def run_chunks(
         The records of some epochs.
 
     Raises:
-        NotFusible: the job cannot be fused.
-        LossDivergedError: the loss became NaN or infinite.
+        LossDivergedError: the loss became NaN or infinite; the network has the weights of the last good epoch.
     """
-    training = FusedTraining(job, make_plan(job, dropout_seed_of(job)) if plan is None else plan, alone=alone)
-    yield from driven(training, standing)
-
-
-def driven(training: FusedTraining, standing: Standing | None = None) -> Iterator[Epochs]:
-    """Run a training to its end, as ``run_chunks`` says."""
-    try:
-        if standing is not None:
-            standing.now = training.state
-            if standing.begin is not None:
-                training.go_on(standing.begin)
-        yield from training.chunks()
-    finally:
-        training.end()
+    yield from FusedTraining(job, plan, alone=alone).run(standing)
 
 
 def dropout_seed_of(job: Job) -> int:
@@ -121,14 +87,20 @@ class FusedTraining(LoadedPlan):
         self.n_rows = len(job.x)
         self.seconds_a_step, self.ending = 0.0, k.DONE
         self.n_helpers = min(torch.get_num_threads(), self.n_units) - 1 if alone and self.n_units else 0
-        self.helpers = ThreadPoolExecutor(self.n_helpers, "plainnet") if self.n_helpers > 0 else None
+        self.helpers = ThreadPoolExecutor(max(self.n_helpers, 1), "plainnet")
+        self.looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
 
-    def chunks(self) -> Iterator[Epochs]:
+    def run(self, standing: Standing | None = None) -> Iterator[Epochs]:
         """Train to the end, yielding some epochs at a time."""
-        while self.words[k.EPOCH] < self.job.epochs:
-            yield from self._chunk()
-            if self.ending != k.DONE:
-                return
+        try:
+            if standing is not None:
+                standing.now = self.state
+                if standing.begin is not None:
+                    self.go_on(standing.begin)
+            while self.ending == k.DONE and self.words[k.EPOCH] < self.job.epochs:
+                yield from self._chunk()
+        finally:
+            self._end()
 
     def _chunk(self) -> Iterator[Epochs]:
         """Train some epochs, and yield them."""
@@ -145,20 +117,16 @@ class FusedTraining(LoadedPlan):
         seconds = (perf_counter() - started) / max(n_done, 1)
         self.seconds_a_step = seconds / int(words[k.N_BATCHES])
         follow(n_done)
-        losses: list[float] = self.held[k.EPOCH_LOSSES][:n_done].tolist()
-        valid: list[float | None] = [None] * n_done
-        if words[k.VALIDATES]:
-            valid = self.held[k.VALID_LOSSES][:n_done].tolist()
-        if isinstance(job.scheduler, ReduceLROnPlateau) and n_done:
+        losses = self.held[k.EPOCH_LOSSES][:n_done].tolist()
+        valid = self.held[k.VALID_LOSSES][:n_done].tolist() if words[k.VALIDATES] else [None] * n_done
+        if self.looks_back and n_done:
             schedule(job, losses[0] if valid[0] is None else valid[0])  # it has chunks of one epoch
         if n_done:
             if job.epoch_by_epoch:
                 self.write()
             elif job.is_watched:
                 self.plan.flat.write()
-            chunk = Epochs()
-            chunk.extend(first, losses, valid, rates[:n_done], seconds)
-            yield chunk
+            yield Epochs().join(range(first, first + n_done), losses, valid, rates[:n_done], [seconds] * n_done)
             if job.epoch_by_epoch:
                 self.plan.flat.read()
         if interrupted:
@@ -173,7 +141,7 @@ class FusedTraining(LoadedPlan):
         if job.epoch_by_epoch or self.optimizer is None or not self.seconds_a_step:
             return 1
         cannot_go_back = job.scheduler is not None and not hasattr(job.scheduler, "state_dict")
-        if cannot_go_back or isinstance(job.scheduler, ReduceLROnPlateau):
+        if cannot_go_back or self.looks_back:
             return 1
         fit = int(CALL_SECONDS / (self.seconds_a_step * n_batches))
         fit = min(fit, job.epochs // 100) if job.is_watched else fit
@@ -199,8 +167,7 @@ class FusedTraining(LoadedPlan):
         self.hold(k.VALID_LOSSES, np.zeros(n_epochs))
         if self.plan.spelling is None:
             return [self._rate()], lambda _: None
-        looks_back = isinstance(job.scheduler, ReduceLROnPlateau)
-        if job.scheduler is None or looks_back:
+        if job.scheduler is None or self.looks_back:
             words[k.STEPS_A_SETTING] = 2**62
             self.hold(k.SETTINGS_TABLE, np.array(self._settings()))
             return [self._rate()] * n_epochs, lambda _: None
@@ -247,9 +214,7 @@ class FusedTraining(LoadedPlan):
     def _call(self, function: Callable[..., Any], first: int, stop: int = 0) -> int:
         arguments = (self.plan.dtype, self.words, self.reals)
         self.words[k.QUIT] = 0
-        help_out = []
-        if self.helpers:
-            help_out = [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
+        help_out = [self.helpers.submit(kernels.run, k.help_out, *arguments, 0) for _ in range(self.n_helpers)]
         try:
             return kernels.run(function, *arguments, first, stop)
         finally:
@@ -293,7 +258,7 @@ class FusedTraining(LoadedPlan):
             if job.scheduler is not None and job.scheduler_every == "step":
                 job.scheduler.step()
         ending = self._finish()
-        if ending != k.DIVERGED and not isinstance(job.scheduler, ReduceLROnPlateau):
+        if ending != k.DIVERGED and not self.looks_back:
             schedule(job, 0.0)
         return ending
 
@@ -304,20 +269,19 @@ class FusedTraining(LoadedPlan):
         self._before()[:] = self.plan.flat.values
 
     def _before(self) -> npt.NDArray[Any]:
-        return next(
-            self.held[each] for each in (k.BEFORE, k.EARLIER) if self.held[each].ctypes.data == self.words[k.BEFORE]
-        )
+        first = self.held[k.BEFORE]
+        return first if first.ctypes.data == self.words[k.BEFORE] else self.held[k.EARLIER]
 
     def _gradient(self, position: int) -> None:
         """Compute the loss of a batch, and its gradient."""
-        self._call(k.gradient, position)
+        self._call(k.gradient, position, position)
 
     # Standing between two epochs.
 
     def state(self) -> State | None:
         """Return a copy of all that the next epoch depends on; None as ``Standing.now`` says."""
         words, held = self.words, self.held
-        if self.ending != k.DONE or self.optimizer is None or isinstance(self.job.scheduler, ReduceLROnPlateau):
+        if self.ending != k.DONE or self.optimizer is None or self.looks_back:
             return None
         return {
             "weights": self.plan.flat.values.copy(),
@@ -365,11 +329,10 @@ class FusedTraining(LoadedPlan):
         if self.optimizer is not None:
             self.optimizer.write(int(self.words[k.STEP_NOW]))
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Restore the best weights if that is wanted, and give back the state."""
         stopping = self.job.stopping
         if stopping is not None and stopping.restore_best and isfinite(self.reals[k.BEST_LOSS]):
             self.plan.flat.values[:] = self.held[k.BEST]
         self.write()
-        if self.helpers is not None:
-            self.helpers.shutdown()
+        self.helpers.shutdown()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,14 +26,7 @@ __all__ = ["GraphedStep", "run"]
 WARM_STEPS = 3
 
 
-class Recording(Protocol):
-    """Work that was recorded and can be done again."""
-
-    def replay(self) -> None:
-        """Do it."""
-
-
-def record_on_cuda(work: Callable[[], None]) -> Recording:
+def record_on_cuda(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
     """Record what work launches, as a CUDA graph."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -65,20 +58,18 @@ class GraphedStep:
 
     Args:
         job: the training.
-        record: makes the recording; another than ``record_on_cuda`` for tests.
+        record: makes the recording, whose ``replay`` does the work again; another than ``record_on_cuda`` for tests.
     """
 
-    def __init__(self, job: Job, record: Callable[[Callable[[], None]], Recording] = record_on_cuda) -> None:
+    def __init__(self, job: Job, record: Callable[[Callable[[], None]], Any] = record_on_cuda) -> None:
         self._record = record
         self._steps = 0
-        self._recording: Recording | None = None
+        self._recording: Any = None
         self._rows: tuple[Tensor | None, ...] = ()
         self._loss = torch.zeros(())
         self._gradients: list[tuple[Tensor, Tensor | None]] = []
-        is_recordable = type(job.optimizer) is torch.optim.SGD or all(
-            group.get("capturable") for group in job.optimizer.param_groups
-        )
-        self._holds_step = is_recordable and job.scheduler is None
+        are_capturable = all(group.get("capturable") for group in job.optimizer.param_groups)
+        self._holds_step = job.scheduler is None and (type(job.optimizer) is torch.optim.SGD or are_capturable)
 
     def __call__(self, job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Take one step on one batch and return the loss before it."""
@@ -112,11 +103,9 @@ class GraphedStep:
             self._recording = self._record(work)
         except RuntimeError as error:
             self._steps = -(2**62)  # not again
-            warnings.warn(
-                f"the step cannot be recorded as a CUDA graph, and is launched piece by piece: {str(error).splitlines()[0]}",
-                PlainnetWarning,
-                stacklevel=2,
-            )
+            why = str(error).splitlines()[0]
+            text = f"the step cannot be recorded as a CUDA graph, and is launched piece by piece: {why}"
+            warnings.warn(text, PlainnetWarning, stacklevel=2)
         self._gradients = [(parameter, parameter.grad) for parameter in job.model.parameters()]
 
 
@@ -124,20 +113,18 @@ class GraphedStep:
 def _capturable(optimizer: torch.optim.Optimizer, *, wanted: bool) -> Iterator[None]:
     """Have an optimizer that can be recorded count its steps on the device, and on the CPU again afterwards."""
     groups = [group for group in optimizer.param_groups if group.get("capturable") is False] if wanted else []
-    for group in groups:
-        group["capturable"] = True
-        _move_counts(optimizer, group, on_device=True)
+
+    def count(*, on_device: bool) -> None:
+        for group in groups:
+            group["capturable"] = on_device
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter, {})
+                for name in ("step", "mu_product"):
+                    if isinstance(state.get(name), Tensor):
+                        state[name] = state[name].to(parameter.device if on_device else "cpu")
+
+    count(on_device=True)
     try:
         yield
     finally:
-        for group in groups:
-            group["capturable"] = False
-            _move_counts(optimizer, group, on_device=False)
-
-
-def _move_counts(optimizer: torch.optim.Optimizer, group: dict[str, Any], *, on_device: bool) -> None:
-    for parameter in group["params"]:
-        state = optimizer.state.get(parameter, {})
-        for name in ("step", "mu_product"):
-            if isinstance(state.get(name), Tensor):
-                state[name] = state[name].to(parameter.device if on_device else "cpu")
+        count(on_device=False)

@@ -49,7 +49,7 @@ class Epochs(Sequence[Epoch]):
         columns: index, loss, validation_loss, learning_rate and seconds of all epochs.
 
     >>> epochs = Epochs([Epoch(0, 0.25, None, 0.1, 0.001)])
-    >>> epochs.extend(1, [0.24, 0.23], [None, None], [0.1, 0.1], 0.001)
+    >>> epochs = epochs.join([1, 2], [0.24, 0.23], [None, None], [0.1, 0.1], [0.001, 0.001])
     >>> len(epochs), epochs[-1].loss
     (3, 0.23)
     """
@@ -65,26 +65,11 @@ class Epochs(Sequence[Epoch]):
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
 
-    def extend(
-        self, first: int, losses: list[float], validation: Sequence[float | None], rates: list[float], seconds: float
-    ) -> None:
-        """Add neighbouring epochs, each of which took ``seconds``."""
-        news = (range(first, first + len(losses)), losses, validation, rates, [seconds] * len(losses))
-        for column, values in zip(self.columns, news, strict=True):
+    def join(self, *columns: Iterable[Any]) -> Epochs:
+        """Add epochs that are given by their columns, such as another list's; return this one."""
+        for column, values in zip(self.columns, columns, strict=True):
             column.extend(values)
-
-    def join(self, other: Epochs) -> None:
-        """Add all epochs of another list."""
-        for column, values in zip(self.columns, other.columns, strict=True):
-            column.extend(values)
-
-    @classmethod
-    def joined(cls, *parts: Epochs) -> Epochs:
-        """Return the epochs of some lists as one."""
-        whole = cls()
-        for part in parts:
-            whole.join(part)
-        return whole
+        return self
 
     def __len__(self) -> int:
         return len(self.columns[0])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from plainnet.engines.flat import FlatOptimizer
 from plainnet.engines.job import Job
@@ -44,21 +45,17 @@ class LoadedPlan:
         if plan.spelling is not None:
             longest = RUN_SIZE if plan.train.piece else None
             self.optimizer = FlatOptimizer(job.optimizer, plan.spelling, flat, longest=longest)
+        program, is_clipped = plan.train.program, job.clip_grad_norm is not None
         can_step_at_once = (
-            self.may_step_at_once
-            and plan.train.is_few
-            and job.clip_grad_norm is None
-            and not plan.train.program.needs_whole_batch
+            self.may_step_at_once and plan.train.is_few and not is_clipped and not program.needs_whole_batch
         )
-        self.steps_at_once = (
-            can_step_at_once and self.optimizer is not None and self.optimizer.step_at_once(plan.train.program)
-        )
+        self.steps_at_once = can_step_at_once and self.optimizer is not None and self.optimizer.step_at_once(program)
         self.words, self.reals = np.zeros(k.N_WORDS, dtype=np.int64), np.zeros(k.N_REALS)
         self.held: dict[int, npt.NDArray[Any]] = {}  # what the words point to stays alive as long as they do
         self.n_units = 0
         self._write_program()
         self._write_data()
-        self._write_settings()
+        self._write_validation()
 
     def hold(self, word: int, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give the driver the address of an array, and keep the array alive."""
@@ -127,31 +124,26 @@ class LoadedPlan:
         words[k.IS_FEW] = int(part.is_few)
         words[k.N_BATCHES] = n_rows // batch if job.drop_last else -(-n_rows // batch)
         words[k.KEEPS_DATA] = part.n_fetches if batch == n_rows == part.rows else 0
-        for word, tensor in ((k.DATA_X, job.x.reshape(n_rows, -1)), (k.DATA_Y, job.y), (k.DATA_WEIGHT, job.weight)):
-            if tensor is not None:
-                self.hold(word, self._array(tensor))
+        self._hold_rows((k.DATA_X, k.DATA_Y, k.DATA_WEIGHT), job.x, job.y, job.weight)
+        if job.clip_grad_norm is not None:
+            words[k.CLIPS], self.reals[k.MAX_NORM] = 1, job.clip_grad_norm
+        words[k.N_GROUPS] = len(job.optimizer.param_groups)
+
+    def _write_validation(self) -> None:
+        job, words = self.job, self.words
+        self.reals[k.BEST_LOSS], words[k.PATIENCE] = inf, -1
+        if job.stopping is not None:
+            words[k.STOPS], self.reals[k.MIN_DELTA] = 1, job.stopping.min_delta
+            words[k.PATIENCE] = -1 if job.stopping.patience is None else job.stopping.patience
         if job.validation is None or self.plan.valid is None:
             return
         x, y, weight = job.validation
         words[k.VALIDATES], words[k.VALID_ROWS] = 1, len(x)
         words[k.VALID_PART], words[k.VALID_LEAD] = self.plan.valid.rows, self.plan.valid.lead
-        for word, tensor in ((k.VALID_X, x.reshape(len(x), -1)), (k.VALID_Y, y), (k.VALID_WEIGHT, weight)):
+        self._hold_rows((k.VALID_X, k.VALID_Y, k.VALID_WEIGHT), x, y, weight)
+
+    def _hold_rows(self, words: tuple[int, ...], x: Tensor, y: Tensor, weight: Tensor | None) -> None:
+        for word, tensor in zip(words, (x.reshape(len(x), -1), y, weight), strict=True):
             if tensor is not None:
-                self.hold(word, self._array(tensor))
-
-    def _array(self, tensor: torch.Tensor) -> npt.NDArray[Any]:
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32 if self.plan.dtype == "float32" else torch.float64)
-        return np.ascontiguousarray(tensor.detach().numpy())
-
-    def _write_settings(self) -> None:
-        job, words = self.job, self.words
-        if job.clip_grad_norm is not None:
-            words[k.CLIPS], self.reals[k.MAX_NORM] = 1, job.clip_grad_norm
-        self.reals[k.BEST_LOSS] = inf
-        words[k.PATIENCE] = -1
-        words[k.N_GROUPS] = len(job.optimizer.param_groups)
-        if job.stopping is not None:
-            words[k.STOPS] = 1
-            words[k.PATIENCE] = -1 if job.stopping.patience is None else job.stopping.patience
-            self.reals[k.MIN_DELTA] = job.stopping.min_delta
+                dtype = getattr(torch, self.plan.dtype) if tensor.is_floating_point() else tensor.dtype
+                self.hold(word, np.ascontiguousarray(tensor.to(dtype).detach().numpy()))

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - as PyTorch's own documentat
 from plainnet.engines.job import Loss
 from plainnet.errors import TrainingError
 
-__all__ = ["SAME_AS", "RowWeightedLoss", "setting_of"]
+__all__ = ["SAME_AS", "RowWeightedLoss", "is_sum", "setting_of"]
 
 #: Functions that stand for a loss module.
 SAME_AS: dict[Any, type[nn.Module]] = {
@@ -43,6 +43,11 @@ def setting_of(loss: Loss, name: str, default: Any) -> Any:
     if isinstance(loss, functools.partial):
         return loss.keywords.get(name, setting_of(loss.func, name, default))
     return getattr(loss, name, default)
+
+
+def is_sum(loss: Loss) -> bool:
+    """Whether a loss sums up the losses of its rows, rather than taking their mean."""
+    return bool(setting_of(loss, "reduction", "mean") == "sum")
 
 
 class RowWeightedLoss:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 from plainnet.engines.program import Codes, NotFusible, Operation, Program, Value
-from plainnet.kernels.activations import ACTIVATIONS
+from plainnet.kernels.activations import ACTIVATIONS, Kernel
 from plainnet.kernels.codes import coded_linear, coded_linear_weights
 from plainnet.kernels.linear import FORWARD, INPUT, WEIGHTS, linear
 
-__all__ = ["lay_activation", "lay_linear"]
+__all__ = ["lay_activation", "lay_linear", "lay_plain"]
 
 #: Numbers in a vector at most, 64 bytes of float32.
 MOST_LANES = 16
@@ -74,10 +74,16 @@ def _coded_linear(program: Program, x: Codes, n_out: int, weight: int, bias: int
 
 def lay_activation(program: Program, x: Value, name: str, constants: tuple[float, ...] = ()) -> Value:
     """List an activation of ``kernels.activations`` with its constants."""
-    forward, backward = ACTIVATIONS[name]
+    return lay_plain(program, x, *ACTIVATIONS[name], constants)
+
+
+def lay_plain(
+    program: Program, x: Value, forward: Kernel, backward: Kernel, constants: tuple[float, ...] = (), *more: int
+) -> Value:
+    """List a layer without weights, of as many outputs as inputs; ``more`` are further words of its kernels."""
     x = program.read(x)
     out = program.value(x.features, needs_gradient=x.gradient >= 0)
-    words = (x.place, out.place, x.features, x.gradient, out.gradient)
+    words = (x.place, out.place, x.features, x.gradient, out.gradient, *more)
     back = [Operation(backward, words, constants)] if x.gradient >= 0 else []
     program.layer(Operation(forward, words, constants), *back)
     return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,11 @@ from plainnet.engines.job import Job
 from plainnet.engines.planned_layers import LAYERS, lay
 from plainnet.engines.planned_losses import Targets, lay_loss, plan_loss
 from plainnet.engines.planned_optimizers import Spelling, bounds_of, check_optimizer
-from plainnet.engines.program import LEAST_PART, PART_SIZE, PIECE_VECTORS, NotFusible, Operation, Program, cut
+from plainnet.engines.program import PART_SIZE, PIECE_VECTORS, NotFusible, Operation, Program, cut, fitting
 from plainnet.engines.trace import Call, trace
 from plainnet.kernels import data
 from plainnet.kernels.kernels import VECTOR_BYTES
+from plainnet.kernels.state import X
 
 __all__ = ["Part", "Plan", "make_plan", "part_of", "steps_of"]
 
@@ -108,13 +108,12 @@ def make_plan(job: Job, dropout_seed: int = 0) -> Plan:
         raise NotFusible("WeightBounds keep parameters that have no gradient")
     features = job.x[0].numel()
     check_flattened(calls, job.x)
-    outputs = _lay(calls, flat, features, 1, None, only_measures=True, dropout_seed=0).outputs
-    targets = plan_loss(job.loss, job.y, outputs)
-    train = part_of(calls, flat, features, min(job.batch_size, len(job.x)), targets, dropout_seed=dropout_seed)
+    targets = plan_loss(job.loss, job.y, _lay(calls, flat, features, 1, None, None).outputs)
+    train = part_of(calls, flat, features, min(job.batch_size, len(job.x)), targets, dropout_seed)
     valid = None
     if job.validation is not None:
         judged = steps_of(job.model, evaluates=True)
-        valid = part_of(judged, flat, features, len(job.validation[0]), targets, only_measures=True)
+        valid = part_of(judged, flat, features, len(job.validation[0]), targets)
     return Plan(dtype, flat, train, valid, targets, spelling, bool(bounds))
 
 
@@ -146,33 +145,25 @@ def steps_of(model: nn.Module, *, evaluates: bool = False) -> list[Call]:
 
 
 def part_of(
-    calls: list[Call],
-    flat: FlatTensors,
-    features: int,
-    rows: int,
-    targets: Targets | None,
-    *,
-    only_measures: bool = False,
-    dropout_seed: int = 0,
+    calls: list[Call], flat: FlatTensors, features: int, rows: int, targets: Targets | None, seed: int | None = None
 ) -> Part:
-    """Lay out the program for batches of ``rows`` rows; without targets it predicts.
+    """Lay out the program for batches of ``rows`` rows.
+
+    It trains with ``seed``, that of dropout; without one it measures the loss, and without targets it predicts.
 
     Where a batch is too large for the cache, it is cut: into pieces of rows that threads share, or, where a layer has to see
     more than a piece, into parts whose gradients are added.
     """
-    lanes = VECTOR_BYTES // flat.values.itemsize
-    trains = targets is not None and not only_measures
-    per_row = _lay(calls, flat, features, 1, targets, only_measures=only_measures, dropout_seed=0).program
+    trains = seed is not None
+    per_row = _lay(calls, flat, features, 1, targets, seed).program
     # Predictions are the same to the last bit however many rows are predicted together.
     is_few = trains and rows < FEW_ROWS and not per_row.by_features
-    size = max(per_row.size - per_row.fixed_size, 1)
-    piece = PIECE_VECTORS * lanes
+    piece = PIECE_VECTORS * VECTOR_BYTES // flat.values.itemsize
     shares = trains and not is_few and per_row.splits and rows > piece and rows * len(flat.values) >= SHARED_WORK
-    most = max(LEAST_PART, (SHARED_SIZE if shares else PART_SIZE) // size // piece * piece)
-    if per_row.needs_whole_batch or is_few:
-        most = rows
+    most = fitting(per_row, SHARED_SIZE if shares else PART_SIZE, flat.values.itemsize)
+    most = rows if per_row.needs_whole_batch else most
     part, lead = (rows, rows) if is_few else cut(rows, most, flat.values.itemsize)
-    laid = _lay(calls, flat, features, lead, targets, only_measures=only_measures, dropout_seed=dropout_seed)
+    laid = _lay(calls, flat, features, lead, targets, seed)
     units = [
         (number, first, size)
         for number, (operation, outputs) in enumerate(laid.program.weights)
@@ -183,25 +174,17 @@ def part_of(
 
 
 def _lay(
-    calls: list[Call],
-    flat: FlatTensors,
-    features: int,
-    lead: int,
-    targets: Targets | None,
-    *,
-    only_measures: bool,
-    dropout_seed: int,
+    calls: list[Call], flat: FlatTensors, features: int, lead: int, targets: Targets | None, seed: int | None
 ) -> Part:
     """Lay out the program; how large a part is, is not said yet."""
-    trainable: Any = set() if only_measures or targets is None else flat.trainable
-    program = Program(lead, flat.places, trainable, dropout_seed, evaluates=only_measures or targets is None)
+    program = Program(lead, flat.places, set() if seed is None else flat.trainable, seed or 0, evaluates=seed is None)
     x = program.value(features, needs_gradient=False)
-    fetches = [Operation(data.gather_x, (x.place, features))]
+    fetches = [Operation(data.gather, (x.place, features, X))]
     prediction = lay(program, calls, x)
     scale = None
     if targets is None:
         program.forward.append(Operation(data.emit, (prediction.place, prediction.features)))
     else:
-        more, scale = lay_loss(program, targets, prediction, only_measures=only_measures)
+        more, scale = lay_loss(program, targets, prediction)
         fetches += more
     return Part([*fetches, *program.operations()], len(fetches), scale, program, prediction.features)

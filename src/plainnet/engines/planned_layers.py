@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from plainnet.engines.plain_layers import lay_activation, lay_linear
+from plainnet.engines.plain_layers import lay_activation, lay_linear, lay_plain
 from plainnet.engines.program import Codes, NotFusible, Operation, Program, Value
 from plainnet.engines.trace import ADD, Call
 from plainnet.kernels import layers as kernels
@@ -101,11 +101,7 @@ def _softmax(name: str) -> Planner:
     def plan(program: Program, x: Value, module: Any) -> Value:
         if module.dim not in (1, -1):
             raise NotFusible(f"{_name(module)}(dim={module.dim}) is not over the features: write dim=1")
-        x = program.read(x)
-        out = program.value(x.features, needs_gradient=x.gradient >= 0)
-        words = (x.place, out.place, x.features, x.gradient, out.gradient, program.memory(2 * program.lead))
-        program.layer(Operation(forward, words), *([Operation(backward, words)] if x.gradient >= 0 else []))
-        return out
+        return lay_plain(program, x, forward, backward, (), program.memory(2 * program.lead))
 
     return plan
 
@@ -117,16 +113,14 @@ def _dropout(program: Program, x: Value, module: nn.Dropout | nn.AlphaDropout) -
         raise NotFusible(f"{_name(module)}(p={module.p}) drops everything")
     x = program.read(x)
     out = program.value(x.features, needs_gradient=x.gradient >= 0)
-    common = (x.features, program.dropout_seed, program.n_layers)
+    common, share = (x.features, program.dropout_seed, program.n_layers), float(module.p)
     if isinstance(module, nn.AlphaDropout):
-        share = float(module.p)
         scale = ((1 - share) * (1 + share * kernels.ALPHA**2)) ** -0.5
-        constants: tuple[float, ...] = (share, scale, scale * kernels.ALPHA * share)
-        kernel = kernels.alpha_dropout
+        kernel, moves = kernels.alpha_dropout, (scale * kernels.ALPHA * share, -kernels.ALPHA)
     else:
-        constants, kernel = (module.p, 1 / (1 - module.p)), kernels.dropout
-    back = [Operation(kernel, (out.gradient, x.gradient, *common, 1), constants)] if x.gradient >= 0 else []
-    program.layer(Operation(kernel, (x.place, out.place, *common, 0), constants), *back)
+        scale, kernel, moves = 1 / (1 - share), kernels.dropout, (0.0, 0.0)
+    back = [Operation(kernel, (out.gradient, x.gradient, *common), (share, scale))] if x.gradient >= 0 else []
+    program.layer(Operation(kernel, (x.place, out.place, *common), (share, scale, *moves)), *back)
     return out
 
 
@@ -175,11 +169,11 @@ def _scale(program: Program, x: Value, module: Scale) -> Value:
         raise NotFusible(f"Scale({len(module.weight)}) reads {x.features} features")
     x = program.read(x)
     out = program.value(x.features, needs_gradient=x.gradient >= 0 or program.needs(module.weight))
-    words = (x.place, out.place, x.features, program.place(module.weight), x.gradient, out.gradient)
-    back = [Operation(kernels.scale_backward, words)] if x.gradient >= 0 else []
+    more = (x.features, program.place(module.weight))
+    back = [Operation(kernels.scale, (out.gradient, x.gradient, *more))] if x.gradient >= 0 else []
     if program.needs(module.weight):
-        program.weights.append((Operation(kernels.scale_weights, words), x.features))
-    program.layer(Operation(kernels.scale_forward, words), *back)
+        program.weights.append((Operation(kernels.scale_weights, (x.place, out.gradient, *more)), x.features))
+    program.layer(Operation(kernels.scale, (x.place, out.place, *more)), *back)
     return out
 
 

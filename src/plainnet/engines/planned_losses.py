@@ -14,6 +14,7 @@ from plainnet.engines.job import Loss
 from plainnet.engines.losses import SAME_AS, RowWeightedLoss
 from plainnet.engines.program import NotFusible, Operation, Program, Value
 from plainnet.kernels import data, losses as kernels
+from plainnet.kernels.state import WEIGHT, Y
 from plainnet.networks.layers import GaussianLoss, QuantileLoss
 
 __all__ = ["Targets", "lay_loss", "plan_loss"]
@@ -60,13 +61,9 @@ def plan_loss(loss: Loss, y: Tensor, outputs: int) -> Targets:
     is_sum = module.reduction == "sum"
     if isinstance(module, tuple(_CLASSES)):
         return _class_targets(module, y, outputs, is_sum=is_sum, has_weight=has_weight)
-    wanted = outputs
-    if isinstance(module, QuantileLoss):
-        wanted = 1
-        if len(module.quantiles) != outputs:
-            raise NotFusible(f"{len(module.quantiles)} quantiles and {outputs} outputs are broadcast")
-    if isinstance(module, GaussianLoss):
-        wanted = outputs // 2
+    if isinstance(module, QuantileLoss) and len(module.quantiles) != outputs:
+        raise NotFusible(f"{len(module.quantiles)} quantiles and {outputs} outputs are broadcast")
+    wanted = {QuantileLoss: 1, GaussianLoss: outputs // 2}.get(type(module), outputs)
     if y.ndim != 2 or y.shape[1] != wanted:
         raise NotFusible(f"y of shape {tuple(y.shape)} is broadcast to the {outputs} outputs")
     if isinstance(module, nn.BCELoss | nn.BCEWithLogitsLoss) and module.weight is not None:
@@ -92,22 +89,18 @@ def _class_targets(module: Any, y: Tensor, outputs: int, *, is_sum: bool, has_we
     return Targets(module, 0, 1, is_sum, has_weight, is_scaled_by_class=by_class and not is_sum)
 
 
-def lay_loss(
-    program: Program, targets: Targets, prediction: Value, *, only_measures: bool
-) -> tuple[list[Operation], Operation | None]:
+def lay_loss(program: Program, targets: Targets, prediction: Value) -> tuple[list[Operation], Operation | None]:
     """List the loss last in the program; return the operations that fetch its targets, and its scale or None."""
     module = targets.loss
     prediction = program.read(prediction)
     y = program.memory(max(targets.columns, 1) * program.lead)
     fetch = [
-        Operation(data.gather_y, (y, targets.columns)) if targets.columns else Operation(data.gather_classes, (y,))
+        Operation(data.gather, (y, targets.columns, Y)) if targets.columns else Operation(data.gather_classes, (y,))
     ]
-    weight = -1
+    weight = program.memory(program.lead) if targets.has_weight else -1
     if targets.has_weight:
-        weight = program.memory(program.lead)
-        fetch.append(Operation(data.gather_weights, (weight,)))
-    gradient = -1 if only_measures else prediction.gradient
-    words: tuple[int, ...] = (prediction.place, prediction.features, gradient, y, weight)
+        fetch.append(Operation(data.gather, (weight, 1, WEIGHT)))
+    words: tuple[int, ...] = (prediction.place, prediction.features, prediction.gradient, y, weight)
     if type(module) in _VALUES:
         kernel, constants, own = _VALUES[type(module)](module)
         place = -1 if own is None else program.constant(own.reshape(-1).expand(prediction.features))

@@ -32,12 +32,8 @@ def predict(model: nn.Module, x: Tensor, *, threads: int | None = None) -> npt.N
     try:
         return _fused(model, x, threads)
     except NotFusible:
-        return _eager(model, x)
-
-
-def _eager(model: nn.Module, x: Tensor) -> npt.NDArray[Any]:
-    with evaluating(model), torch.no_grad():
-        return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
+        with evaluating(model), torch.no_grad():
+            return np.concatenate([model(part).cpu().numpy() for part in torch.split(x, ROWS)])
 
 
 def _fused(model: nn.Module, x: Tensor, threads: int | None) -> npt.NDArray[Any]:

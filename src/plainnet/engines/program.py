@@ -15,7 +15,7 @@ from plainnet.kernels.state import CONSTANTS, OPERATION
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Codes", "NotFusible", "Operation", "Program", "Value", "cut", "table"]
+__all__ = ["Codes", "NotFusible", "Operation", "Program", "Value", "cut", "fitting", "table"]
 
 #: Numbers in the memory of a part of a batch: 1 MiB of float32, about what a core's own cache holds.
 PART_SIZE = 2**18
@@ -177,6 +177,12 @@ def table(operations: Sequence[Operation], dtype: str) -> tuple[npt.NDArray[np.i
         words[i, 1 : 1 + len(operation.words)] = operation.words
         constants[i, : len(operation.constants)] = operation.constants
     return words, constants
+
+
+def fitting(program: Program, numbers: int, itemsize: int) -> int:
+    """Return the rows of the largest part that fits into so many numbers, ``program`` being that of a single row."""
+    piece = PIECE_VECTORS * VECTOR_BYTES // itemsize
+    return max(LEAST_PART, numbers // max(program.size - program.fixed_size, 1) // piece * piece)
 
 
 def cut(rows: int, most: int, itemsize: int) -> tuple[int, int]:

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines import eager
-from plainnet.engines.fused import FusedTraining, driven
+from plainnet.engines.fused import FusedTraining
 from plainnet.engines.job import Epoch, Epochs, Job, Standing
-from plainnet.engines.losses import RowWeightedLoss, setting_of
+from plainnet.engines.losses import RowWeightedLoss, is_sum
 from plainnet.engines.plan import Plan
 from plainnet.errors import TrainingError
 from plainnet.kernels import driver as k
@@ -81,12 +81,12 @@ def run_fused(job: Job, plan: Plan, share: Share, standing: Standing | None = No
         job: the training, with the rows of this process; its ``batch_size`` is that of all.
         plan: of this job.
         share: what this process has.
-        standing: as for ``fused.run_chunks``.
+        standing: as for ``fused.run``.
 
     Yields:
         The records of each epoch.
     """
-    yield from driven(_Fused(job, plan, share), standing)
+    yield from _Fused(job, plan, share).run(standing)
 
 
 class _Fused(FusedTraining):
@@ -177,9 +177,8 @@ def run_eager(job: Job, share: Share) -> Iterator[Epoch]:
     """Take part in a training by the plain PyTorch loop, on any device; the arguments are those of ``run_fused``."""
     numbers = torch.arange(share.n_rows, device=job.x.device)
     # The loop draws batches of row numbers, as it would of the rows themselves.
-    yield from eager.run(
-        replace(job, x=numbers, y=numbers, weight=None), partial(_step, job, share), partial(_measure, job, share)
-    )
+    numbered = replace(job, x=numbers, y=numbers, weight=None)
+    yield from eager.run(numbered, partial(_step, job, share), partial(_measure, job, share))
 
 
 def _step(job: Job, share: Share, _: Job, numbers: Tensor, *__: Any) -> Tensor:
@@ -199,7 +198,7 @@ def _step(job: Job, share: Share, _: Job, numbers: Tensor, *__: Any) -> Tensor:
     share.add(sums)
     if sums[-1]:
         raise KeyboardInterrupt
-    if not _is_sum(job):
+    if not is_sum(job.loss):
         sums[:-2] /= sums[-2].clone()
     parts = torch.split(sums[:-3], [each.numel() for each in parameters])
     for each, total in zip(parameters, parts, strict=True):
@@ -222,23 +221,18 @@ def _measure(job: Job, share: Share, _: Job) -> float | None:
             loss, divisor = _loss(job, x[part], y[part], None if weight is None else weight[part])
             sums += torch.tensor([float(loss), float(divisor)], dtype=torch.float64)
     share.add(sums)
-    return float(sums[0]) if _is_sum(job) else float(sums[0] / sums[1])
+    return float(sums[0]) if is_sum(job.loss) else float(sums[0] / sums[1])
 
 
 def _loss(job: Job, x: Tensor, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | float]:
     """Return the sum of the losses of some rows, and what makes a mean of such sums: their number, unless classes have weights."""
     prediction, loss = job.model(x), job.loss
     weights = () if weight is None else (weight,)
-    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and not _is_sum(
-        job
-    ):  # of rows that are all ignored, its mean is NaN
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and not is_sum(loss):
+        # of rows that are all ignored, its mean is NaN
         loss, weights = RowWeightedLoss(loss), (torch.ones(len(x), dtype=x.dtype, device=x.device),)
     found = loss(prediction, y, *weights).reshape(())
-    if _is_sum(job):
+    if is_sum(job.loss):
         return found, float(len(x))
     divisor = loss.denominator(y, *weights) if isinstance(loss, RowWeightedLoss) else float(len(x))
     return found * divisor, divisor
-
-
-def _is_sum(job: Job) -> bool:
-    return bool(setting_of(job.loss, "reduction", "mean") == "sum")

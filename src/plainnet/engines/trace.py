@@ -56,19 +56,14 @@ def trace(model: nn.Module, leaves: tuple[type[nn.Module], ...]) -> list[Call]:
     """
     for module in model.modules():
         _refuse_hooks(module)
-    calls: list[Call] = []
     if type(model) in (nn.Sequential, *leaves):
-        _append(model, calls)
-        return calls
+        return [Call(part, (i,)) for i, part in enumerate(_parts(model))]
     return _trace_forward(model, leaves)
 
 
-def _append(module: nn.Module, calls: list[Call]) -> None:
-    if type(module) is nn.Sequential:
-        for part in module:
-            _append(part, calls)
-    else:
-        calls.append(Call(module, (len(calls),)))
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """Return the layers of a Sequential, of those within it, too."""
+    return [each for part in module for each in _parts(part)] if type(module) is nn.Sequential else [module]
 
 
 def _refuse_hooks(module: nn.Module) -> None:
@@ -157,11 +152,8 @@ def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     def equal(old: Any, new: Any) -> bool:
         return old is new or (type(old) is type(new) and not isinstance(old, Tensor) and bool(old == new))
 
-    return (
-        len(a[0]) == len(b[0])
-        and all(k == j and equal(v, w) for (k, v), (j, w) in zip(a[0], b[0], strict=True))
-        and torch.equal(a[1], b[1])
-        and a[2] == b[2]
-        and np.array_equal(a[3][1], b[3][1])
-        and a[3][2] == b[3][2]
+    is_unchanged = len(a[0]) == len(b[0]) and all(
+        k == j and equal(v, w) for (k, v), (j, w) in zip(a[0], b[0], strict=True)
     )
+    of_numpy = np.array_equal(a[3][1], b[3][1]) and a[3][2] == b[3][2]
+    return is_unchanged and torch.equal(a[1], b[1]) and a[2] == b[2] and of_numpy

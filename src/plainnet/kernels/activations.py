@@ -11,10 +11,10 @@ from plainnet.kernels.elementary import erf, exp, expm1, log1p, sigmoid, tanh
 from plainnet.kernels.kernels import FAST, number
 from plainnet.kernels.state import COLUMNS, FEW, LEAD, ROWS
 
-__all__ = ["ACTIVATIONS", "Kernel"]
+__all__ = ["ACTIVATIONS", "Kernel", "plane", "scalar"]
 
 Kernel = Callable[..., None]
-_scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
+scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
 
 SQRT_HALF = 0.7071067811865476
 SQRT_2_OVER_PI = 0.7978845608028654
@@ -52,73 +52,62 @@ def _kernels(name: str, value: Any, slope: Any) -> tuple[Kernel, Kernel]:
             for i in range(length):
                 m[dx + i] = m[dy + i] * slope(m[x + i], m[y + i], c0, c1)
 
+    value, slope = scalar(value), scalar(slope)
     forward.__qualname__, backward.__qualname__ = f"{name}_forward", f"{name}_backward"
     return forward, backward
 
 
-@_scalar
 def _relu(x: Any, c0: Any, c1: Any) -> Any:
     zero = number(x, 0.0)
     return zero if x < zero else x  # in this order NaN stays NaN
 
 
-@_scalar
 def _relu_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return number(x, 0.0) if x <= number(x, 0.0) else number(x, 1.0)
 
 
-@_scalar
 def _leaky_relu(x: Any, c0: Any, c1: Any) -> Any:
     return x * c0 if x <= number(x, 0.0) else x
 
 
-@_scalar
 def _leaky_relu_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return c0 if x <= number(x, 0.0) else number(x, 1.0)
 
 
-@_scalar
 def _elu(x: Any, c0: Any, c1: Any) -> Any:
     """c0: alpha times scale, c1: scale; so SELU too."""
     return c0 * expm1(x) if x <= number(x, 0.0) else c1 * x
 
 
-@_scalar
 def _elu_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return y + c0 if x <= number(x, 0.0) else c1
 
 
-@_scalar
 def _silu(x: Any, c0: Any, c1: Any) -> Any:
     return x * sigmoid(x)
 
 
-@_scalar
 def _silu_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     one = number(x, 1.0)
     share = sigmoid(x)
     return share * (one + x * (one - share))
 
 
-@_scalar
 def _gelu(x: Any, c0: Any, c1: Any) -> Any:
     return x * (number(x, 0.5) * (number(x, 1.0) + erf(x * number(x, SQRT_HALF))))
 
 
-@_scalar
 def _gelu_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     half = number(x, 0.5)
     share = half * (number(x, 1.0) + erf(x * number(x, SQRT_HALF)))
     return share + x * number(x, INVERSE_SQRT_2_PI) * exp(-half * x * x)
 
 
-@_scalar
 def _gelu_tanh(x: Any, c0: Any, c1: Any) -> Any:
     inner = number(x, SQRT_2_OVER_PI) * (x + number(x, 0.044715) * x * x * x)
     return number(x, 0.5) * x * (number(x, 1.0) + tanh(inner))
 
 
-@_scalar
 def _gelu_tanh_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     one, half, factor = number(x, 1.0), number(x, 0.5), number(x, 0.044715)
     t = tanh(number(x, SQRT_2_OVER_PI) * (x + factor * x * x * x))
@@ -126,7 +115,7 @@ def _gelu_tanh_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return half * (one + t) + half * x * (one - t * t) * inner_slope
 
 
-@_scalar
+@scalar
 def _mish_share(x: Any) -> Any:
     """tanh(softplus(x)) = (e² + 2e) / (e² + 2e + 2) with e = eˣ; from 20 on it rounds to 1."""
     limit, two = number(x, 20.0), number(x, 2.0)
@@ -135,56 +124,46 @@ def _mish_share(x: Any) -> Any:
     return grown / (grown + two)
 
 
-@_scalar
 def _mish(x: Any, c0: Any, c1: Any) -> Any:
     return x * _mish_share(x)
 
 
-@_scalar
 def _mish_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     share = _mish_share(x)
     return share + x * sigmoid(x) * (number(x, 1.0) - share * share)
 
 
-@_scalar
 def _tanh(x: Any, c0: Any, c1: Any) -> Any:
     return tanh(x)
 
 
-@_scalar
 def _tanh_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return number(x, 1.0) - y * y
 
 
-@_scalar
 def _sigmoid(x: Any, c0: Any, c1: Any) -> Any:
     return sigmoid(x)
 
 
-@_scalar
 def _sigmoid_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return y * (number(x, 1.0) - y)
 
 
-@_scalar
 def _hardtanh(x: Any, c0: Any, c1: Any) -> Any:
     raised = c0 if x < c0 else x
     return c1 if raised > c1 else raised
 
 
-@_scalar
 def _hardtanh_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     return number(x, 0.0) if x <= c0 or x >= c1 else number(x, 1.0)
 
 
-@_scalar
 def _softplus(x: Any, c0: Any, c1: Any) -> Any:
     """c0: beta, c1: threshold."""
     scaled = x * c0
     return x if scaled > c1 else log1p(exp(scaled)) / c0
 
 
-@_scalar
 def _softplus_slope(x: Any, y: Any, c0: Any, c1: Any) -> Any:
     scaled = x * c0
     return number(x, 1.0) if scaled > c1 else sigmoid(scaled)

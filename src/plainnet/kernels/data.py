@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
 from plainnet.kernels.kernels import number, numbers_at, shift, words_at
 from plainnet.kernels.products import lanes_of, transpose_block
-from plainnet.kernels.state import COLUMNS, FEW, FIRST, LEAD, ORDER, OUT, ROWS, SCRATCH, WEIGHT, X, Y
+from plainnet.kernels.state import COLUMNS, FEW, FIRST, LEAD, ORDER, OUT, ROWS, SCRATCH, Y
 
-__all__ = ["emit", "gather_classes", "gather_weights", "gather_x", "gather_y"]
+__all__ = ["emit", "gather", "gather_classes"]
 
 
-@register_jitable
-def _gather(m, source, to, features, s):
+def gather(m, p, g, a, c, s, d):
+    """Inputs, targets that are numbers, or weights. a: to, features, which word of ``s`` is their address."""
+    to, features, source = a[0], a[1], numbers_at(m, s[a[2]])
     order, first, rows, lead = words_at(s[ORDER]), s[FIRST], s[ROWS], s[LEAD]
     if s[FEW] == 1:
         for b in range(rows):
@@ -38,28 +37,11 @@ def _gather(m, source, to, features, s):
             m[to + f * lead + b] = number(m, 0.0)
 
 
-def gather_x(m, p, g, a, c, s, d):
-    """Inputs. a: to, features."""
-    _gather(m, numbers_at(m, s[X]), a[0], a[1], s)
-
-
-def gather_y(m, p, g, a, c, s, d):
-    """Targets that are numbers. a: to, features."""
-    _gather(m, numbers_at(m, s[Y]), a[0], a[1], s)
-
-
 def gather_classes(m, p, g, a, c, s, d):
     """Targets that are class numbers, kept as numbers (exact up to 2²⁴). a: to."""
     y, order, first = words_at(s[Y]), words_at(s[ORDER]), s[FIRST]
     for b in range(s[ROWS]):
         m[a[0] + b] = number(m, float(y[order[first + b] if s[ORDER] != 0 else first + b]))
-
-
-def gather_weights(m, p, g, a, c, s, d):
-    """Weights of the rows. a: to."""
-    weights, order, first = numbers_at(m, s[WEIGHT]), words_at(s[ORDER]), s[FIRST]
-    for b in range(s[ROWS]):
-        m[a[0] + b] = weights[order[first + b] if s[ORDER] != 0 else first + b]
 
 
 def emit(m, p, g, a, c, s, d):

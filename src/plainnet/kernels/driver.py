@@ -11,7 +11,7 @@ import math
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, put, take
+from plainnet.kernels.crew import DONE_UNITS, add, get, pause, publish, take
 from plainnet.kernels.kernels import call, number, numbers_at, reals_at, shift, words_at
 from plainnet.kernels.products import lanes_of
 
@@ -111,8 +111,8 @@ def _set_scale(m, p, g, k, s, d, scaler, rows):
 
 
 @register_jitable
-def _gradient(unit, k, r, position, in_chunk):
-    """Compute the loss of the batch at ``position`` in its epoch, and the gradient of all parameters."""
+def gradient(unit, k, r, position, in_chunk):
+    """Compute the loss of the batch at ``position`` in its epoch, and the gradient of all parameters, clipped; take no step."""
     m, p, g = numbers_at(unit, k[MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
     s[FEW], s[LEAD], s[STEP], s[BATCH_MEMORY] = k[IS_FEW], k[PART_LEAD], k[STEP_NOW], k[MEMORY]
@@ -135,11 +135,12 @@ def _gradient(unit, k, r, position, in_chunk):
     if k[CLIPS] == 1:
         _clip(g, k[N_TRAINABLE], r[MAX_NORM])
     reals_at(k[LOSSES])[in_chunk] = d[LOSS] * d[SCALE]
+    return DONE
 
 
 @register_jitable
-def _update(unit, k, in_chunk):
-    """Let the optimizer take its step."""
+def update(unit, k, r, in_chunk, _):
+    """Let the optimizer take its step on the gradient that is there."""
     k[SETTING] = in_chunk // k[STEPS_A_SETTING]
     if k[PIECE] > 0:
         _share(unit, k, UPDATE, k[UPDATE_STOP] - k[UPDATE_FIRST])
@@ -147,6 +148,7 @@ def _update(unit, k, in_chunk):
         for i in range(k[UPDATE_STOP] - k[UPDATE_FIRST]):
             _update_unit(unit, k, i)
     k[STEP_NOW] += 1
+    return DONE
 
 
 @register_jitable
@@ -220,9 +222,9 @@ def _work(unit, k, kind, i):
     add(words_at(k[CREW]), DONE_UNITS, 1)
 
 
-def help_out(like, k, r, _, __):
+def help_out(unit, k, r, _, __):
     """Take units of work until the driver's call ends: the life of a helping thread."""
-    unit, crew, turns = numbers_at(like, 0), words_at(k[CREW]), 0
+    crew, turns = words_at(k[CREW]), 0
     while get(k, QUIT) == 0:
         kind, i = take(crew)
         if i >= 0:
@@ -251,18 +253,20 @@ def _clip(g, count, max_norm):
 
 
 @register_jitable
-def _train_steps(unit, k, r, first, stop):
+def train_steps(unit, k, r, first, stop):
+    """Take some steps of the chunk."""
     for step in range(first, stop):
         position = step % k[N_BATCHES]
         if position == 0:  # the weights an epoch begins with, in turns with those of the epoch before
             k[BEFORE], k[EARLIER] = k[EARLIER], k[BEFORE]
             _copy(unit, k[BEFORE], k[PARAMETERS], k[N_ALL])
-        _gradient(unit, k, r, position, step)
-        _update(unit, k, step)
+        gradient(unit, k, r, position, step)
+        update(unit, k, r, step, 0)
+    return DONE
 
 
 @register_jitable
-def _evaluate(unit, k, r, first, stop):
+def evaluate(unit, k, r, first, stop):
     """Add the joined losses of validation rows first … stop to VALID_TOTAL; first is a multiple of the block."""
     m, p, g = numbers_at(unit, k[VALID_MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
@@ -280,10 +284,11 @@ def _evaluate(unit, k, r, first, stop):
             _operate(m, p, g, k, k[VALID_FIRST], k[VALID_STOP], s, d)
         loss = d[LOSS] * d[SCALE]
         r[VALID_TOTAL] += loss if k[SUMS] == 1 else loss * rows
+    return DONE
 
 
 @register_jitable
-def _finish_epoch(unit, k, r, index):
+def finish_epoch(unit, k, r, index, _):
     """Judge epoch ``index`` of the chunk: join its losses, look for NaN, keep the best weights; return what to do."""
     n_batches = k[N_BATCHES]
     losses = shift(reals_at(k[LOSSES]), index * n_batches)
@@ -315,55 +320,20 @@ def _finish_epoch(unit, k, r, index):
     return OVER if k[PATIENCE] >= 0 and epoch - k[BEST_EPOCH] >= k[PATIENCE] else DONE
 
 
-def train_epochs(like, k, r, epochs, _):
+def train_epochs(unit, k, r, epochs, _):
     """Train whole epochs; EPOCH counts those that were finished."""
-    unit, end = numbers_at(like, 0), DONE
     for epoch in range(epochs):
-        _train_steps(unit, k, r, epoch * k[N_BATCHES], (epoch + 1) * k[N_BATCHES])
+        train_steps(unit, k, r, epoch * k[N_BATCHES], (epoch + 1) * k[N_BATCHES])
         if k[VALIDATES] == 1:
-            _evaluate(unit, k, r, 0, k[VALID_ROWS])
-        end = _finish_epoch(unit, k, r, epoch)
+            evaluate(unit, k, r, 0, k[VALID_ROWS])
+        end = finish_epoch(unit, k, r, epoch, 0)
         if end != DONE:
-            break
-    put(k, QUIT, 1)
-    return end
-
-
-def train_steps(like, k, r, first, stop):
-    """Take some steps of the chunk's only epoch."""
-    _train_steps(numbers_at(like, 0), k, r, first, stop)
-    put(k, QUIT, 1)
+            return end
     return DONE
 
 
-def evaluate(like, k, r, first, stop):
-    """Measure the loss on some validation rows, as ``_evaluate``."""
-    _evaluate(numbers_at(like, 0), k, r, first, stop)
-    return DONE
-
-
-def finish_epoch(like, k, r, index, _):
-    """End an epoch that was trained by ``train_steps`` and ``evaluate``."""
-    return _finish_epoch(numbers_at(like, 0), k, r, index)
-
-
-def gradient(like, k, r, position, _):
-    """Compute the loss of a batch and its gradient, clipped, but take no step: for optimizers that torch runs itself."""
-    _gradient(numbers_at(like, 0), k, r, position, position)
-    put(k, QUIT, 1)
-    return DONE
-
-
-def update(like, k, r, in_chunk, _):
-    """Let the optimizer take its step on the gradient that is there: for gradients that several processes have joined."""
-    _update(numbers_at(like, 0), k, in_chunk)
-    put(k, QUIT, 1)
-    return DONE
-
-
-def predict(like, k, r, first, stop):
+def predict(unit, k, r, first, stop):
     """Predict rows first … stop."""
-    unit = numbers_at(like, 0)
     m, p, g = numbers_at(unit, k[VALID_MEMORY]), numbers_at(unit, k[PARAMETERS]), numbers_at(unit, k[GRADIENTS])
     s, d = words_at(k[STATE]), reals_at(k[STATE_REALS])
     s[FEW], s[LEAD], s[ORDER] = k[IS_FEW], k[VALID_LEAD], 0

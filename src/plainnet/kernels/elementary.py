@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
 from plainnet.kernels.kernels import number
@@ -26,17 +26,6 @@ _ERF_NEAR = (1.12837917, -0.376126269, 0.112835975, -0.0268543288, 0.00518931194
 _ERF_FAR = (
     -0.000756968622, -1.12592595, -0.639093319, -0.10331898, 0.0226219859, -0.0034368676, 0.000317572035, -1.33093904e-05,
 )  # fmt: skip
-
-
-@intrinsic
-def _floor(typingctx, x):
-    def codegen(context, builder, signature, arguments):
-        (value,) = arguments
-        name = "llvm.floor.f32" if isinstance(value.type, ir.FloatType) else "llvm.floor.f64"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(value.type, [value.type]), name)
-        return builder.call(function, [value])
-
-    return x(x), codegen
 
 
 @intrinsic
@@ -87,7 +76,7 @@ def hash_uniform(typingctx, like, counter, key):
 @register_jitable(**_EXACT)
 def _reduce(x: Any) -> Any:
     """x = n ln 2 + r with whole n: returns (n, r)."""
-    n = _floor(x * number(x, 1.4426950408889634) + number(x, 0.5))
+    n = np.floor(x * number(x, 1.4426950408889634) + number(x, 0.5))
     return n, (x - n * number(x, 0.693359375)) + n * number(x, 2.12194440e-4)
 
 
@@ -109,7 +98,7 @@ def _exp32(x: Any) -> Any:
     x = low if x < low else x  # comparisons that let NaN pass
     x = high if x > high else x
     n, r = _reduce(x)
-    half = _floor(n * number(x, 0.5))  # in two factors: 2ⁿ alone can overflow or be subnormal
+    half = np.floor(n * number(x, 0.5))  # in two factors: 2ⁿ alone can overflow or be subnormal
     return (_expm1_reduced(r) + number(x, 1.0)) * _power_of_two(half) * _power_of_two(n - half)
 
 
@@ -119,7 +108,7 @@ def _expm1_32(x: Any) -> Any:
     x = low if x < low else x
     x = high if x > high else x
     n, r = _reduce(x)
-    half = _floor(n * number(x, 0.5))
+    half = np.floor(n * number(x, 0.5))
     power = _power_of_two(half) * _power_of_two(n - half)
     return _power_of_two(half) * (_expm1_reduced(r) * _power_of_two(n - half)) + (power - number(x, 1.0))
 
@@ -142,7 +131,7 @@ def _log32(x: Any) -> Any:
     tiny = x < number(x, 1.17549435e-38)
     value = x * number(x, 33554432.0) if tiny else x  # 2²⁵, out of the subnormal numbers
     e = _exponent(value)
-    half = _floor(e * number(x, 0.5))
+    half = np.floor(e * number(x, 0.5))
     m = value * _power_of_two(-half) * _power_of_two(half - e)
     e = e - number(x, 25.0) if tiny else e
     s = (m - one) / (m + one)

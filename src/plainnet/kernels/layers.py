@@ -7,18 +7,19 @@ of a few rows, row by row, (B, F). ``strides`` gives the steps from feature to f
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.activations import plane
+from plainnet.kernels.activations import Kernel, plane, scalar
 from plainnet.kernels.elementary import exp, hash_uniform, log
 from plainnet.kernels.kernels import number, shift
 from plainnet.kernels.state import COLUMNS, FEW, FIRST, GOES_ON, LEAD, OWN_COUNT, OWN_FIRST, ROWS, STEP
 
 __all__ = [
     "add_forward", "alpha_dropout", "batch_norm_backward", "batch_norm_forward", "copy", "dropout", "layer_norm_backward",
-    "layer_norm_forward", "layer_norm_weights", "log_softmax_backward", "log_softmax_forward", "scale_backward", "scale_forward",
-    "scale_weights",     "softmax_backward", "softmax_forward", "strides",
+    "layer_norm_forward", "layer_norm_weights", "log_softmax_backward", "log_softmax_forward", "scale", "scale_weights",
+    "softmax_backward", "softmax_forward", "strides",
 ]  # fmt: skip
 
 ALPHA = 1.7580993408473766  # SELU's alpha × scale: what alpha dropout sets dropped values to, negated
@@ -32,29 +33,21 @@ def strides(features, s):
     return s[LEAD], 1, s[COLUMNS]
 
 
-def scale_forward(m, p, g, a, c, s, d):
-    """y = w x, feature by feature. a: x, y, features, w, gradient of x or -1, gradient of y."""
+def scale(m, p, g, a, c, s, d):
+    """y = w x, feature by feature, and back, dx = w dy. a: x, y, features, w."""
     step, across, rows = strides(a[2], s)
     for f in range(a[2]):
         for b in range(rows):
             m[a[1] + f * step + b * across] = p[a[3] + f] * m[a[0] + f * step + b * across]
 
 
-def scale_backward(m, p, g, a, c, s, d):
-    """dx = w dy. As ``scale_forward``."""
-    step, across, rows = strides(a[2], s)
-    for f in range(a[2]):
-        for b in range(rows):
-            m[a[4] + f * step + b * across] = p[a[3] + f] * m[a[5] + f * step + b * across]
-
-
 def scale_weights(m, p, g, a, c, s, d):
-    """dw = Σ x dy over the rows, of some features. As ``scale_forward``."""
+    """dw = Σ x dy over the rows, of some features. a: x, gradient of y, features, w."""
     step, across, rows = strides(a[2], s)
     for f in range(s[OWN_FIRST], min(s[OWN_FIRST] + s[OWN_COUNT], a[2])):
         total = number(m, 0.0)
         for b in range(rows):
-            total += m[a[0] + f * step + b * across] * m[a[5] + f * step + b * across]
+            total += m[a[0] + f * step + b * across] * m[a[1] + f * step + b * across]
         g[a[3] + f] = g[a[3] + f] + total if s[GOES_ON] == 1 else total
 
 
@@ -83,41 +76,42 @@ def _key(seed, step, layer):
     return key ^ ((key >> 31) & 0x1FFFFFFFF)
 
 
-def dropout(m, p, g, a, c, s, d):
-    """Set a share of the numbers to 0, and back: the same numbers, drawn again. a: from, to, features, seed, layer; c: share."""
-    step, across, rows = strides(a[2], s)
-    key, share, zero = _key(a[3], s[STEP], a[4]), number(m, c[0]), number(m, 0.0)
-    factor, first, features = number(m, c[1]), s[FIRST], a[2]
-    for f in range(features):
-        source, to = shift(m, a[0] + f * step), shift(m, a[1] + f * step)
-        if across == 1:  # as neighbours, which LLVM makes vectors of
-            for b in range(rows):
-                kept = hash_uniform(m, (first + b) * features + f, key) >= share
-                to[b] = source[b] * (factor if kept else zero)
-        else:
-            for b in range(rows):
-                kept = hash_uniform(m, (first + b) * features + f, key) >= share
-                to[b * across] = source[b * across] * (factor if kept else zero)
+def _dropout(name: str, value: Any) -> Kernel:
+    """Make a kernel that drops a share of the numbers, or goes back: the same numbers, drawn again.
+
+    a: from, to, features, seed, layer; c: share, three constants.
+    """
+
+    def kernel(m, p, g, a, c, s, d):
+        step, across, rows = strides(a[2], s)
+        key, share, first, features = _key(a[3], s[STEP], a[4]), number(m, c[0]), s[FIRST], a[2]
+        c0, c1, c2 = number(m, c[1]), number(m, c[2]), number(m, c[3])
+        for f in range(features):
+            source, to = shift(m, a[0] + f * step), shift(m, a[1] + f * step)
+            if across == 1:  # as neighbours, which LLVM makes vectors of
+                for b in range(rows):
+                    kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                    to[b] = value(source[b], kept, c0, c1, c2)
+            else:
+                for b in range(rows):
+                    kept = hash_uniform(m, (first + b) * features + f, key) >= share
+                    to[b * across] = value(source[b * across], kept, c0, c1, c2)
+
+    value = scalar(value)
+    kernel.__qualname__ = name
+    return kernel
 
 
-def alpha_dropout(m, p, g, a, c, s, d):
-    """Dropout that keeps SELU's mean and variance; arXiv:1706.02515. As ``dropout``, and a: 1 for backward; c: share, scale, shift."""
-    step, across, rows = strides(a[2], s)
-    key, share, zero = _key(a[3], s[STEP], a[4]), number(m, c[0]), number(m, 0.0)
-    scale, move, low = number(m, c[1]), number(m, c[2]), number(m, -ALPHA)
-    if a[5] == 1:
-        move, low = zero, zero
-    first, features = s[FIRST], a[2]
-    for f in range(features):
-        source, to = shift(m, a[0] + f * step), shift(m, a[1] + f * step)
-        if across == 1:
-            for b in range(rows):
-                kept = hash_uniform(m, (first + b) * features + f, key) >= share
-                to[b] = scale * (source[b] if kept else low) + move
-        else:
-            for b in range(rows):
-                kept = hash_uniform(m, (first + b) * features + f, key) >= share
-                to[b * across] = scale * (source[b * across] if kept else low) + move
+def _dropped(x, kept, scale, c1, c2):
+    return x * (scale if kept else number(x, 0.0))
+
+
+def _alpha_dropped(x, kept, scale, move, low):
+    """Keeps SELU's mean and variance; arXiv:1706.02515."""
+    return scale * (x if kept else low) + move
+
+
+dropout, alpha_dropout = _dropout("dropout", _dropped), _dropout("alpha_dropout", _alpha_dropped)
 
 
 def softmax_forward(m, p, g, a, c, s, d):

@@ -11,15 +11,13 @@ from typing import Any
 
 from numba.extending import register_jitable
 
-from plainnet.kernels.activations import Kernel
+from plainnet.kernels.activations import Kernel, scalar
 from plainnet.kernels.elementary import exp, log, log1p, sigmoid
-from plainnet.kernels.kernels import FAST, number, numbers_at, words_at
+from plainnet.kernels.kernels import number, numbers_at, words_at
 from plainnet.kernels.layers import log_sums, strides
 from plainnet.kernels.state import FEW, FIRST, FIXED, LEAD, LOSS, ORDER, ROWS, SCALE, WEIGHT, Y
 
 __all__ = ["VALUE_LOSSES", "class_scale", "cross_entropy", "cross_entropy_shares", "gaussian", "nll", "quantile"]
-
-_scalar = register_jitable(fastmath=FAST, forceinline=True, error_model="numpy")
 
 
 def _kernel(name: str, value: Any, slope: Any) -> Kernel:
@@ -49,6 +47,7 @@ def _kernel(name: str, value: Any, slope: Any) -> Kernel:
         if a[2] >= 0:
             clear(m, a[2], features, s)
 
+    value, slope = scalar(value), scalar(slope)
     kernel.__qualname__ = name
     return kernel
 
@@ -63,46 +62,39 @@ def clear(m, gradient, features, s):
                 m[gradient + f * step + b] = number(m, 0.0)
 
 
-@_scalar
+@scalar
 def _sign(x: Any) -> Any:
     zero, one = number(x, 0.0), number(x, 1.0)
     return one if x > zero else (-one if x < zero else zero)
 
 
-@_scalar
 def _mse(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (x - t) * (x - t)
 
 
-@_scalar
 def _mse_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return number(x, 2.0) * (x - t)
 
 
-@_scalar
 def _l1(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return abs(x - t)
 
 
-@_scalar
 def _l1_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return _sign(x - t)
 
 
-@_scalar
 def _huber(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """c0: from where it is linear, c1: factor; Huber's loss has factor 1, the smooth L1 loss 1 / c0."""
     size, half = abs(x - t), number(x, 0.5)
     return c1 * (half * size * size if size < c0 else c0 * (size - half * c0))
 
 
-@_scalar
 def _huber_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     away = x - t
     return c1 * (away if abs(away) < c0 else c0 * _sign(away))
 
 
-@_scalar
 def _bce(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     one, least = number(x, 1.0), number(x, -100.0)
     yes, no = log(x), log(one - x)
@@ -111,13 +103,11 @@ def _bce(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (t - one) * no - t * yes
 
 
-@_scalar
 def _bce_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     spread, least = (number(x, 1.0) - x) * x, number(x, 1e-12)
     return (x - t) / (least if spread < least else spread)
 
 
-@_scalar
 def _bce_logits(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """own: the feature's pos_weight."""
     one, zero = number(x, 1.0), number(x, 0.0)
@@ -125,14 +115,13 @@ def _bce_logits(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return (one - t) * x + factor * (log1p(exp(-abs(x))) + (-x if x < zero else zero))
 
 
-@_scalar
 def _bce_logits_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     one = number(x, 1.0)
     factor = one + (own - one) * t
     return (one - t) + factor * (sigmoid(x) - one)
 
 
-@_scalar
+@scalar
 def _stirling(t: Any, full: Any) -> Any:
     one, half = number(t, 1.0), number(t, 0.5)
     safe = t if t > one else one
@@ -140,23 +129,19 @@ def _stirling(t: Any, full: Any) -> Any:
     return value if full > number(t, 0.0) and t > one else number(t, 0.0)
 
 
-@_scalar
 def _poisson_log(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     """c0: ε, c1: 1 for the full loss, Stirling's term included."""
     return exp(x) - t * x + _stirling(t, c1)
 
 
-@_scalar
 def _poisson_log_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return exp(x) - t
 
 
-@_scalar
 def _poisson(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return x - t * log(x + c0) + _stirling(t, c1)
 
 
-@_scalar
 def _poisson_slope(x: Any, t: Any, c0: Any, c1: Any, own: Any) -> Any:
     return number(x, 1.0) - t / (x + c0)
 

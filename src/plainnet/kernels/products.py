@@ -196,26 +196,31 @@ def _dots_tile(code: _Code, arguments: Any, rows: int, columns: int, lanes: int)
     builder.ret_void()
 
 
+def _call(write: Callable[..., None], shape: tuple[int, ...], builder: Any, operands: Any, name: str) -> None:
+    """Call the function that ``write`` writes for a shape, once a module."""
+    number = operands[0].type.pointee
+    full_name = f"plainnet.{name}.{number}." + ".".join(map(str, shape))
+    function = builder.module.globals.get(full_name)
+    if function is None:
+        signature = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        function = ir.Function(builder.module, signature, full_name)
+        function.linkage = "linkonce_odr"
+        write(_Code(function, number), function.args, *shape)
+    builder.call(function, operands)
+
+
 def call_tile(
     write: Callable[..., None], kinds: dict[int, tuple[int, ...]], builder: Any, arguments: Any, name: str
 ) -> None:
     """Call the tile whose number is the first argument; ``kinds`` maps it to the shape to write it for."""
     kind, *operands = arguments
-    number = operands[0].type.pointee
-    signature = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(kind, end)
     for key, shape in kinds.items():
-        full_name = f"plainnet.{name}.{number}." + ".".join(map(str, shape))
-        function = builder.module.globals.get(full_name)
-        if function is None:
-            function = ir.Function(builder.module, signature, full_name)
-            function.linkage = "linkonce_odr"
-            write(_Code(function, number), function.args, *shape)
         block = builder.append_basic_block("tile")
         switch.add_case(kind.type(key), block)
         builder.position_at_end(block)
-        builder.call(function, operands)
+        _call(write, shape, builder, operands, name)
         builder.branch(end)
     builder.position_at_end(end)
 
@@ -225,15 +230,7 @@ def transpose_block(typingctx, to, lead, source, offsets):
     """Copy a square block, as many rows as a vector has lanes, turned: ``to[f lead + b] = source[offsets[b] + f]``."""
 
     def codegen(context, builder, signature, arguments):
-        to, lead, source, offsets = arguments
-        n = lanes_in(to.type.pointee)
-        name = f"plainnet.turn.{to.type.pointee}"
-        function = builder.module.globals.get(name)
-        if function is None:
-            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [a.type for a in arguments]), name)
-            function.linkage = "linkonce_odr"
-            _write_transposition(_Code(function, to.type.pointee), function.args, n)
-        builder.call(function, arguments)
+        _call(_write_transposition, (lanes_in(arguments[0].type.pointee),), builder, arguments, "turn")
         return context.get_dummy_value()
 
     words = types.CPointer(types.int64)

@@ -57,9 +57,10 @@ class Kept:
     arrays: Mapping[str, npt.NDArray[Any]]
     ending: Mapping[str, Any] | None = None
 
-    def history(self, model: nn.Module) -> History:
-        """Give a trained network its weights, and return its history."""
-        assert self.ending is not None  # noqa: S101 - asked only of those that are trained
+    def history(self, model: nn.Module) -> History | None:
+        """Give a trained network its weights, and return its history; None where it is under way."""
+        if self.ending is None:
+            return None
         model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in self.arrays.items()})
         return History(epochs=self.epochs, **self.ending)
 
@@ -81,12 +82,11 @@ class Checkpoints:
         self, folder: str | Path, every: float, facts: Mapping[str, Any] | None = None, found: _Found | None = None
     ) -> None:
         self.folder, self.every, self.facts = Path(folder), every, dict(facts or {})
-        self.seconds = 0.0 if found is None else found.seconds
-        self._identity = "" if found is None else found.identity
-        self._members: dict[int, Kept] = {} if found is None else dict(found.members)
+        found = found or _Found({}, "", 0.0, {})
+        self.seconds, self._identity, self._members = found.seconds, found.identity, dict(found.members)
         self._copied: dict[int, float] = {}
         self._started = self._written = perf_counter()
-        self._number = max(self._numbers(), default=0)
+        self._number = max(_numbers(self.folder), default=0)
         self._said = ""
 
     def begin(self, identity: str) -> None:
@@ -113,9 +113,8 @@ class Checkpoints:
             return
         state = standing.now()
         if state is not None:
-            self._members[i] = Kept(
-                Epochs.joined(epochs), state
-            )  # at once: the thread that writes sees the old or the new
+            # at once: the thread that writes sees the old or the new
+            self._members[i] = Kept(Epochs().join(*epochs.columns), state)
             self._copied[i] = perf_counter()
 
     def done(self, i: int, model: nn.Module, history: History) -> None:
@@ -163,11 +162,8 @@ class Checkpoints:
         data = save(arrays, metadata={"plainnet": json.dumps(header, ensure_ascii=False)})
         with replacing(self.folder / f"checkpoint-{number:06}.safetensors") as temporary:
             temporary.write_bytes(data)
-        for old in sorted(self._numbers())[:-KEPT]:
+        for old in sorted(_numbers(self.folder))[:-KEPT]:
             (self.folder / f"checkpoint-{old:06}.safetensors").unlink(missing_ok=True)
-
-    def _numbers(self) -> list[int]:
-        return _numbers(self.folder)
 
 
 @dataclass(frozen=True)
@@ -235,10 +231,8 @@ def _read(path: Path) -> _Found:
     members = {}
     for name, kept in content["members"].items():
         losses, validation, rates, times = arrays[f"{name}.epochs"].tolist()
-        epochs = Epochs()
         known = validation if kept["validates"] else [None] * len(losses)
-        for column, values in zip(epochs.columns, (range(len(losses)), losses, known, rates, times), strict=True):
-            column.extend(values)
+        epochs = Epochs().join(range(len(losses)), losses, known, rates, times)
         start = f"{name}.state."
         own = {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
         members[int(name)] = Kept(epochs, own, kept["ending"])

@@ -21,15 +21,7 @@ from plainnet.settings import check_number
 from plainnet.training.loss_checks import check_targets, is_own
 from plainnet.training.trial import trial
 
-__all__ = [
-    "check_finite",
-    "check_first_batch",
-    "check_kinds",
-    "check_last_batch",
-    "check_optimizer",
-    "check_seed",
-    "check_validation",
-]
+__all__ = ["check_first_batch", "check_kinds", "check_last_batch", "check_optimizer", "check_seed", "check_validation"]
 
 #: Rows of the trial forward pass: enough to see values outside [0, 1], few enough to cost nothing.
 TRIAL_ROWS = 256

@@ -139,8 +139,7 @@ class History:
             reader = csv.DictReader(io.StringIO(text))
             if tuple(reader.fieldnames or ()) != FIELDS:
                 raise ValueError(f"its first line has to be {','.join(FIELDS)}")
-            epochs = Epochs(_epoch(row) for row in csv.DictReader(io.StringIO(text)))
-            return cls(engine="", engine_reason="", epochs=epochs)
+            return cls("", "", Epochs(map(_epoch, reader)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(
                 f"{str(path)!r} is no history that plainnet saved: {error!r}. Pass a file that History.save or a run wrote."
@@ -181,11 +180,5 @@ class History:
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
-    validation = row["validation_loss"]
-    return Epoch(
-        index=int(row["epoch"]),
-        loss=float(row["loss"]),
-        validation_loss=float(validation) if validation else None,
-        learning_rate=float(row["learning_rate"]),
-        seconds=float(row["seconds"]),
-    )
+    index, loss, validation, rate, seconds = (row[name] for name in FIELDS)
+    return Epoch(int(index), float(loss), float(validation) if validation else None, float(rate), float(seconds))

@@ -28,40 +28,46 @@ __all__ = ["Keeper", "record_kept"]
 
 
 class Keeper:
-    """One network's part of checkpoints."""
+    """One network's part of checkpoints; None: there are none."""
 
-    def __init__(self, checkpoints: Checkpoints, i: int, model: nn.Module) -> None:
+    def __init__(self, checkpoints: Checkpoints | None, i: int, model: nn.Module) -> None:
         self._checkpoints, self._i, self._model = checkpoints, i, model
-        self.kept = checkpoints.kept(i)
-        self.is_done = self.kept is not None and self.kept.ending is not None
-        is_under_way = self.kept is not None and not self.is_done
-        self.standing = Standing(dict(self.kept.arrays) if self.kept is not None and is_under_way else None)
+        self._kept = None if checkpoints is None else checkpoints.kept(i)
         self._epochs = Epochs()
+        is_under_way = self._kept is not None and self._kept.ending is None
+        self.standing = Standing(dict(self._kept.arrays) if self._kept is not None and is_under_way else None)
 
     def followed(self, parts: Iterator[Epochs]) -> Iterator[Epochs]:
         """Yield chunks, the first of them after the epochs that are kept, noting each."""
-        earlier = Epochs() if self.standing.begin is None or self.kept is None else self.kept.epochs
-        for part in parts:
-            news = Epochs.joined(earlier, part)
-            earlier = Epochs()
-            self._epochs.join(news)
-            self.look()
-            yield news
+        if self._checkpoints is None:
+            yield from parts
+        earlier = Epochs() if self._kept is None or self.standing.begin is None else self._kept.epochs
+        diverged = None
+        try:
+            for part in parts:
+                news, earlier = Epochs().join(*earlier.columns).join(*part.columns), Epochs()
+                self._epochs.join(*news.columns)
+                self.look()
+                yield news
+        except LossDivergedError as error:
+            diverged = error
         if earlier:
             yield earlier
+        if diverged is not None:
+            raise diverged
 
     def look(self, *, now: bool = False) -> None:
         """Copy the network's state if it is time, or ``now``."""
-        self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
+        if self._checkpoints is not None:
+            self._checkpoints.look(self._i, self._epochs, self.standing, now=now)
 
-    def restored(self) -> History:
-        """Return what became of the network, which gets its weights."""
-        assert self.kept is not None  # noqa: S101 - asked only where it is done
-        return self.kept.history(self._model)
+    def restored(self) -> History | None:
+        """Return what became of the network, which gets its weights, where it is trained."""
+        return None if self._kept is None else self._kept.history(self._model)
 
     def done(self, history: History) -> History:
         """Keep the network as trained, unless it was stopped and can go on."""
-        if history.stopped_by not in ("interrupt", "on_epoch"):
+        if self._checkpoints is not None and history.stopped_by not in ("interrupt", "on_epoch"):
             self._checkpoints.done(self._i, self._model, history)
         return history
 
@@ -98,15 +104,14 @@ def record_kept(
         checkpoints.begin(_identity(job))
         keeper = Keeper(checkpoints, 0, job.model)
 
-        def chunks(job: Job) -> Iterator[Epochs]:
-            assert engine.chunks is not None  # noqa: S101 - the fused engine has them
-            with contextlib.closing(engine.chunks(job, standing=keeper.standing)) as parts:  # type: ignore[type-var]
+        def run(job: Job) -> Iterator[Epochs]:
+            with contextlib.closing(engine.run(job, standing=keeper.standing)) as parts:  # type: ignore[type-var]
                 for part in keeper.followed(parts):
                     yield part
                     checkpoints.write_if_due()
 
         try:
-            history = recorded(job, replace(engine, chunks=chunks))
+            history = recorded(job, replace(engine, run=run))
         except LossDivergedError:
             checkpoints.remove()  # it would again
             raise

@@ -21,15 +21,7 @@ from plainnet.training.trial import same_random_numbers
 
 __all__ = ["check_targets", "is_own"]
 
-ROW_BY_ROW = (
-    nn.MSELoss,
-    nn.L1Loss,
-    nn.SmoothL1Loss,
-    nn.HuberLoss,
-    nn.BCELoss,
-    nn.BCEWithLogitsLoss,
-    nn.PoissonNLLLoss,
-)
+ROW_BY_ROW = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.PoissonNLLLoss)
 #: What a loss raises that cannot take what it is given.
 REFUSALS = (RuntimeError, ValueError, TypeError, IndexError)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from plainnet.training.history import History
 from plainnet.training.keeping import Keeper
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
-from plainnet.training.training import each_alone, record
+from plainnet.training.training import record
 
 __all__ = ["OnEpochs", "Trial", "train_many"]
 
@@ -36,7 +36,7 @@ __all__ = ["OnEpochs", "Trial", "train_many"]
 OnEpochs = Callable[[int, nn.Module, Epochs], object]
 
 #: What ``train`` takes and a trial cannot have of its own: these belong to the whole call.
-SHARED = ("device", "engine", "progress", "on_epoch", "on_epochs")
+SHARED = {"device", "engine", "progress", "on_epoch", "on_epochs"}
 
 
 class Trial:
@@ -158,20 +158,18 @@ def train_many(
                 if progress and i == 0 and jobs[i][1].note:
                     say(jobs[i][1].note)
 
-            if checkpoints is not None:
-                _check_fused([engine for _, engine in jobs.values()])
+            for _, chosen in jobs.values() if checkpoints is not None else ():
+                if chosen.name != "fused":
+                    raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {chosen.reason}.")
 
             # Only now: a thread that comes back from compiled code would wait for Python's lock, which the checks hold.
             def train(i: int) -> None:
                 watch = None if on_epochs is None else partial(on_epochs, i, trials[i].model)
-                keeper = None if checkpoints is None else Keeper(checkpoints, i, trials[i].model)
+                keeper = Keeper(checkpoints, i, trials[i].model)
                 histories[i] = _train(*jobs[i], stop, watch, keeper, is_first=i == min(jobs))
 
             fused = [i for i in jobs if jobs[i][1].name == "fused"]
-            with contextlib.closing(_as_completed(pool, train, fused, checkpoints)) as ended:
-                for future in ended:
-                    future.result()
-                    done()
+            _train_in_threads(pool, train, fused, checkpoints, done)
             for i in jobs.keys() - set(fused):
                 train(i)
                 done()
@@ -190,31 +188,20 @@ def train_many(
 
 
 def _check_trials(trials: list[Trial], options: dict[str, Any]) -> None:
-    for name in options:
-        if name in SHARED:
-            raise SettingError(f"train_many has no {name}: it trains on the CPU and reports once, at the end.")
+    for name in options.keys() & SHARED:
+        raise SettingError(f"train_many has no {name}: it trains on the CPU and reports once, at the end.")
     for number, trial in enumerate(trials):
         if not isinstance(trial, Trial):
             raise SettingError(f"trials holds a {type(trial).__name__} at {number}: make it a Trial(model, optimizer).")
-        for name in trial.options:
-            if name in SHARED:
-                raise SettingError(
-                    f"trial {number} has its own {name}, which is the same for all: pass it to train_many."
-                )
-    for kind, parts in (("model", [t.model for t in trials]), ("optimizer", [t.optimizer for t in trials])):
-        if len({id(part) for part in parts}) < len(parts):
+        for name in trial.options.keys() & SHARED:
+            raise SettingError(f"trial {number} has its own {name}, which is the same for all: pass it to train_many.")
+    for kind in ("model", "optimizer"):
+        if len({id(getattr(trial, kind)) for trial in trials}) < len(trials):
             raise SettingError(f"two trials share a {kind}: each needs its own, such as copy.deepcopy(model) gives.")
 
 
 def _job(
-    trial: Trial,
-    x: Any,
-    y: Any,
-    engine: Any,
-    options: dict[str, Any],
-    stack: contextlib.ExitStack,
-    *,
-    is_watched: bool,
+    trial: Trial, x: Any, y: Any, engine: Any, options: dict[str, Any], stack: contextlib.ExitStack, *, is_watched: bool
 ) -> tuple[Job, Engine]:
     """Check a trial and choose its engine."""
     merged = {"x": x, "y": y, **options, **trial.options}
@@ -230,19 +217,11 @@ def _job(
     for name in ("loss", "epochs"):
         if name not in merged:
             raise SettingError(f"{name} is missing: pass it to train_many, or to the trial.")
-    job = stack.enter_context(
-        prepared(
-            trial.model,
-            x,
-            y,
-            optimizer=trial.optimizer,
-            device="cpu",
-            epoch_by_epoch=False,
-            is_watched=is_watched,
-            is_checked=trial.is_checked,
-            **merged,
-        )
-    )
+    preparing = prepared(
+        trial.model, x, y, optimizer=trial.optimizer, device="cpu", epoch_by_epoch=False, is_watched=is_watched,
+        is_checked=trial.is_checked, **merged,
+    )  # fmt: skip
+    job = stack.enter_context(preparing)
     return job, choose_engine(job, engine)
 
 
@@ -254,17 +233,15 @@ class _Stop:
     """When trainings are to end before their time, and why."""
 
     def __init__(self, time_limit: float | None) -> None:
-        self._event, self.reason = threading.Event(), ""
-        self._deadline = None if time_limit is None else perf_counter() + time_limit
+        self.reason, self._deadline = "", perf_counter() + (time_limit or inf)
 
     def now(self, reason: str) -> None:
         self.reason = self.reason or reason
-        self._event.set()
 
     def is_set(self) -> bool:
-        if self._deadline is not None and perf_counter() > self._deadline:
+        if perf_counter() > self._deadline:
             self.now("time")
-        return self._event.is_set()
+        return self.reason != ""
 
 
 def _train(
@@ -272,46 +249,38 @@ def _train(
     engine: Engine,
     stop: _Stop,
     watch: Callable[[Epochs], object] | None,
-    keeper: Keeper | None,
+    keeper: Keeper,
     *,
     is_first: bool,
 ) -> History:
     """Train one network, until ``stop`` is set; the first, and one that goes on, for a chunk at least, however short the time."""
     is_cut = False
 
-    def parts_of(job: Job) -> Any:
-        if engine.chunks is None:
-            return each_alone(engine.run(job))
-        return engine.chunks(job, alone=False, standing=None if keeper is None else keeper.standing)
-
-    def chunks(job: Job) -> Iterator[Epochs]:
+    def run(job: Job) -> Iterator[Epochs]:
         nonlocal is_cut
-        parts = parts_of(job)
-        with contextlib.closing(parts):
-            for part in parts if keeper is None else keeper.followed(parts):
+        with contextlib.closing(engine.run(job, alone=False, standing=keeper.standing)) as parts:  # type: ignore[type-var]
+            for part in keeper.followed(parts):
                 yield part
                 if watch is not None and watch(part) is True:
                     stop.now("on_epoch")
                 if stop.is_set():
                     is_cut = True
-                    if keeper is not None:
-                        keeper.look(now=True)
+                    keeper.look(now=True)
                     return
 
     try:
-        if keeper is not None and keeper.is_done:
-            return keeper.restored()
-        goes_on = keeper is not None and keeper.standing.begin is not None
-        if stop.is_set() and not goes_on and not (is_first and stop.reason == "time"):
+        if (restored := keeper.restored()) is not None:
+            return restored
+        if stop.is_set() and keeper.standing.begin is None and not (is_first and stop.reason == "time"):
             return History(engine.name, engine.reason, stopped_by=stop.reason)
-        history = record(job, replace(engine, chunks=chunks))
+        try:
+            history = record(job, replace(engine, run=run))
+        except LossDivergedError as error:
+            history = error.history  # type: ignore[assignment]  # record has set it
+            history.failure = _reason(error)
         if is_cut and len(history) < job.epochs:
             history.stopped_by = stop.reason
-        return history if keeper is None else keeper.done(history)
-    except LossDivergedError as error:
-        history = error.history  # type: ignore[assignment]  # record has set it
-        history.failure = _reason(error)
-        return history if keeper is None else keeper.done(history)
+        return keeper.done(history)
     except Exception as error:  # noqa: BLE001 - one member's failure, whatever it is, is not the others'
         return History(engine.name, engine.reason, failure=_reason(error))
 
@@ -320,29 +289,25 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PlainnetError) else f"{type(error).__name__}: {error}"
 
 
-def _check_fused(engines: list[Engine]) -> None:
-    for engine in engines:
-        if engine.name != "fused":
-            raise SettingError(f"checkpoints are kept by the fused engine alone, and this is {engine.reason}.")
-
-
-def _as_completed(
-    pool: ThreadPoolExecutor, train: Callable[[int], None], numbers: list[int], checkpoints: Checkpoints | None
-) -> Generator[Future[None], None, None]:
-    """Train in threads, yielding futures as they end; between, look for Ctrl-C, and for checkpoints that are due.
+def _train_in_threads(
+    pool: ThreadPoolExecutor, train: Callable[[int], None], which: list[int], checkpoints: Checkpoints | None, done: Any
+) -> None:
+    """Train in threads, saying as they are done; between, look for Ctrl-C, and for checkpoints that are due.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came.
     """
     with noted_ctrl_c() as came:
-        left = {pool.submit(train, i) for i in numbers}
+        left = {pool.submit(train, i) for i in which}
         while left:
             if came.is_set():
                 raise KeyboardInterrupt
             if checkpoints is not None:
                 checkpoints.write_if_due()
             ended, left = wait(left, timeout=0.1, return_when=FIRST_COMPLETED)
-            yield from ended
+            for future in ended:
+                future.result()
+                done()
 
 
 def _warn_of_failures(histories: list[History]) -> None:

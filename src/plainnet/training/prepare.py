@@ -13,20 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines.job import Job, Loss
-from plainnet.engines.losses import RowWeightedLoss, setting_of
+from plainnet.engines.losses import RowWeightedLoss, is_sum
 from plainnet.errors import TrainingError
-from plainnet.settings import EarlyStopping, check_number
-from plainnet.training.checks import (
-    check_first_batch,
-    check_kinds,
-    check_last_batch,
-    check_optimizer,
-    check_seed,
-    check_validation,
-)
+from plainnet.settings import check_number
+from plainnet.training import checks
 from plainnet.training.devices import choose_device, on_device
 
 __all__ = ["prepared"]
+
+#: x, y and weight of some rows.
+Rows = tuple[Tensor, Tensor, Tensor | None]
 
 
 @contextlib.contextmanager
@@ -39,25 +35,21 @@ def prepared(
     optimizer: torch.optim.Optimizer,
     epochs: int,
     batch_size: int | None = None,
-    shuffle: bool = True,
     drop_last: bool = False,
     validation: Any = None,
     scheduler: Any = None,
     scheduler_every: Literal["epoch", "step"] = "epoch",
-    stopping: EarlyStopping | None = None,
     sample_weight: Any = None,
     clip_grad_norm: float | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
-    epoch_by_epoch: bool = True,
-    is_watched: bool = False,
     is_checked: bool = False,
-    dropout_seed: int | None = None,
+    **others: Any,
 ) -> Iterator[Job]:
     """Check a training and make it a Job; the network is on the job's device inside the block.
 
-    The arguments are those of ``plainnet.train``, and ``is_checked``: the same training has been checked on other rows that are like these
-    in all but their number.
+    The arguments are those of ``plainnet.train``; ``is_checked``: the same training has been checked on other rows that are like these
+    in all but their number; and what else a Job has.
 
     Raises:
         TrainingError: network, data, loss and optimizer do not fit together.
@@ -66,20 +58,20 @@ def prepared(
     check_number("epochs", epochs, whole=True, least=1, optional=False)
     check_number("batch_size", batch_size, whole=True, least=1)
     check_number("clip_grad_norm", clip_grad_norm, above=0)
-    seed = check_seed(seed)
-    check_kinds(model, loss, optimizer)
+    seed = checks.check_seed(seed)
+    checks.check_kinds(model, loss, optimizer)
     x, y = _tensor("x", x), _tensor("y", y)
-    is_sum = setting_of(loss, "reduction", "mean") == "sum"
-    weight = None if sample_weight is None else _row_weights(sample_weight, len(x), scaled=not is_sum)
-    check_optimizer(model, optimizer, scheduler, scheduler_every)
-    (x, y, weight), held_out = _hold_out(x, y, weight, validation, seed, scaled=not is_sum)
+    scaled = not is_sum(loss)
+    weight = None if sample_weight is None else _row_weights(sample_weight, len(x), scaled=scaled)
+    checks.check_optimizer(model, optimizer, scheduler, scheduler_every)
+    (x, y, weight), held_out = _hold_out(x, y, weight, validation, seed, scaled=scaled)
     size = min(batch_size or len(x), max(len(x), 1))
 
     with on_device(model, optimizer, choose_device(device, model, x)) as target_device:
         x, y = x.to(target_device), y.to(target_device)
         if not is_checked:
-            check_first_batch(model, x, y, loss, size)
-        check_last_batch(model, x, size, drop_last=drop_last)
+            checks.check_first_batch(model, x, y, loss, size)
+        checks.check_last_batch(model, x, size, drop_last=drop_last)
         weight, held_out = _move(weight, target_device), _move(held_out, target_device)
         if held_out is not None:
             if x.shape[1:] != held_out[0].shape[1:] or y.shape[1:] != held_out[1].shape[1:]:
@@ -88,29 +80,12 @@ def prepared(
                     f"rows {tuple(x.shape)} and {tuple(y.shape)}: all but the first number have to agree."
                 )
             if not is_checked:
-                check_validation(model, held_out[0], held_out[1], loss)
+                checks.check_validation(model, held_out[0], held_out[1], loss)
         yield Job(
-            model=model,
-            x=x,
-            y=y,
-            loss=loss if weight is None else RowWeightedLoss(loss),
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            seed=seed,
-            weight=weight,
-            validation=held_out,
-            scheduler=scheduler,
-            scheduler_every=scheduler_every,
-            stopping=stopping,
-            clip_grad_norm=clip_grad_norm,
-            closure=_needs_closure(optimizer),
-            epoch_by_epoch=epoch_by_epoch,
-            is_watched=is_watched,
-            dropout_seed=dropout_seed,
-        )
+            model, x, y, loss if weight is None else RowWeightedLoss(loss), optimizer, epochs, size, drop_last=drop_last, seed=seed,
+            weight=weight, validation=held_out, scheduler=scheduler, scheduler_every=scheduler_every, clip_grad_norm=clip_grad_norm,
+            closure=_needs_closure(optimizer), **others,
+        )  # fmt: skip
 
 
 def _tensor(name: str, values: Any) -> Tensor:
@@ -122,13 +97,15 @@ def _tensor(name: str, values: Any) -> Tensor:
         native = np.float64 if values.dtype == np.longdouble else values.dtype.newbyteorder("=")
         array = np.ascontiguousarray(values, dtype=native)
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).reshape(values.shape)
-    if tensor is not None and tensor.layout != torch.strided:
-        raise TrainingError(
-            f"{name} is a sparse tensor, which the loop cannot cut into batches: pass {name}.to_dense()."
-        )
-    if tensor is not None and tensor.ndim == 0:
-        raise TrainingError(f"{name} is a single number, {tensor.item():g}; its first dimension has to be the rows.")
     if tensor is not None:
+        if tensor.layout != torch.strided:
+            raise TrainingError(
+                f"{name} is a sparse tensor, which the loop cannot cut into batches: pass {name}.to_dense()."
+            )
+        if tensor.ndim == 0:
+            raise TrainingError(
+                f"{name} is a single number, {tensor.item():g}; its first dimension has to be the rows."
+            )
         return tensor
     what = f"a NumPy array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
     advice = "Pass its .toarray()." if hasattr(values, "toarray") else "For a table use NetClassifier or NetRegressor."
@@ -158,23 +135,20 @@ def _row_weights(sample_weight: Any, n_rows: int, *, scaled: bool) -> Tensor:
 
 def _hold_out(
     x: Tensor, y: Tensor, weight: Tensor | None, validation: Any, seed: int, *, scaled: bool
-) -> tuple[tuple[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor | None] | None]:
+) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows, each (x, y, weight)."""
     if len(x) != len(y):
         raise TrainingError(f"x has {len(x)} rows and y has {len(y)}: each row of x needs its target.")
     if validation is None:
         return (x, y, weight), None
     if isinstance(validation, tuple | list) and len(validation) in (2, 3):
-        valid_x, valid_y = _tensor("the validation x", validation[0]), _tensor("the validation y", validation[1])
+        valid_x, valid_y, *given = validation
+        valid_x, valid_y = _tensor("the validation x", valid_x), _tensor("the validation y", valid_y)
         if len(valid_x) != len(valid_y) or len(valid_x) == 0:
             raise TrainingError(
                 f"the validation x has {len(valid_x)} rows and the validation y has {len(valid_y)}: each row of x needs its target."
             )
-        valid_weight = (
-            torch.ones(len(valid_x))
-            if len(validation) == 2
-            else _row_weights(validation[2], len(valid_x), scaled=scaled)
-        )
+        valid_weight = _row_weights(given[0], len(valid_x), scaled=scaled) if given else torch.ones(len(valid_x))
         return (x, y, weight), (valid_x, valid_y, None if weight is None else valid_weight)
     if isinstance(validation, Real) and 0 < float(validation) < 1:
         n_held_out = max(1, round(float(validation) * len(x)))
@@ -183,11 +157,11 @@ def _hold_out(
                 f"validation={validation} of {len(x)} rows leaves none to train on: pass a smaller share."
             )
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
-        kept, held = order[n_held_out:].sort().values, order[:n_held_out].sort().values
-        parts = [
-            (x[rows], y[rows], None if weight is None else weight[rows.to(weight.device)]) for rows in (kept, held)
-        ]
-        return parts[0], parts[1]
+
+        def taken(rows: Tensor) -> Rows:
+            return x[rows], y[rows], None if weight is None else weight[rows.to(weight.device)]
+
+        return taken(order[n_held_out:].sort().values), taken(order[:n_held_out].sort().values)
     raise TrainingError(
         f"validation is a pair (x, y), or the share of rows to hold out, in (0, 1), not {validation!r:.80}."
     )

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from plainnet.engines.job import Epoch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["count_bar", "progress_bar", "say"]
 
@@ -16,11 +21,30 @@ REDRAW_SECONDS = 0.1
 
 def say(note: str) -> None:
     """Print a line on standard error, where that is a terminal."""
+    if (console := _terminal()) is not None:
+        console.print(note)
+
+
+def _terminal() -> Console | None:
     from rich.console import Console
 
     console = Console(stderr=True)
-    if console.is_terminal or console.is_jupyter:
-        console.print(note)
+    return console if console.is_terminal or console.is_jupyter else None
+
+
+@contextlib.contextmanager
+def _bar(what: str, total: int, done: int, *, shown: bool, **options: Any) -> Iterator[Callable[..., None] | None]:
+    """Show a bar; yield what updates it, or None where nothing is shown."""
+    console = _terminal() if shown else None
+    if console is None:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    note = TextColumn("{task.fields[note]}")
+    columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(), note, TimeRemainingColumn())
+    with Progress(*columns, console=console, **options) as progress:
+        yield partial(progress.update, progress.add_task(what, total=total, completed=done, note=""))
 
 
 @contextlib.contextmanager
@@ -36,24 +60,8 @@ def count_bar(total: int, what: str, *, shown: bool = True, done: int = 0) -> It
     Yields:
         The function to call for each that is done, with a note to show beside the bar where there is one.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not shown or not (console.is_terminal or console.is_jupyter):
-        yield lambda *_: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(
-        TextColumn(what),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
-        task = progress.add_task(what, total=total, completed=done, note="")
-        yield lambda note="": progress.update(task, advance=1, note=note)
+    with _bar(what, total, done, shown=shown) as update:
+        yield lambda note="": None if update is None else update(advance=1, note=note)
 
 
 @contextlib.contextmanager
@@ -67,25 +75,10 @@ def progress_bar(epochs: int, *, shown: bool = True) -> Iterator[Callable[[Epoch
     Yields:
         The function to call with each epoch.
     """
-    if not shown:
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal and not console.is_jupyter:
-        yield lambda _: None
-        return
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[losses]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, auto_refresh=False) as progress:
-        task = progress.add_task("epoch", total=epochs, losses="")
+    with _bar("epoch", epochs, 0, shown=shown, auto_refresh=False) as update:
+        if update is None:
+            yield lambda _: None
+            return
         started = drawn = monotonic()
         last: Epoch | None = None
 
@@ -93,7 +86,7 @@ def progress_bar(epochs: int, *, shown: bool = True) -> Iterator[Callable[[Epoch
             rate = (epoch.index + 1) / max(monotonic() - started, 1e-9)
             validation = "" if epoch.validation_loss is None else f"  validation loss {epoch.validation_loss:.4f}"
             text = f"loss {epoch.loss:.4f}{validation}  {rate:,.{0 if rate >= 10 else 1}f} epochs/s"
-            progress.update(task, completed=epoch.index + 1, losses=text, refresh=True)
+            update(completed=epoch.index + 1, note=text, refresh=True)
 
         def show(epoch: Epoch) -> None:
             nonlocal drawn, last

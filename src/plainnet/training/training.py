@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from plainnet.engines.engines import Engine, choose_engine
-from plainnet.engines.job import Epoch, Epochs, Job, Loss
+from plainnet.engines.job import Epoch, Job, Loss
 from plainnet.errors import LossDivergedError, SettingError
 from plainnet.settings import EarlyStopping
 from plainnet.training.history import History
@@ -22,7 +22,7 @@ from plainnet.training.keeping import record_kept
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import progress_bar, say
 
-__all__ = ["each_alone", "record", "train"]
+__all__ = ["record", "train"]
 
 
 def train(
@@ -106,25 +106,11 @@ def train(
     (9, 'fused')
     """
     with prepared(
-        model,
-        x,
-        y,
-        loss=loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        validation=validation,
-        scheduler=scheduler,
-        scheduler_every=scheduler_every,
-        stopping=stopping,
-        sample_weight=sample_weight,
-        clip_grad_norm=clip_grad_norm,
-        device=device,
-        seed=seed,
+        model, x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last,
+        validation=validation, scheduler=scheduler, scheduler_every=scheduler_every, stopping=stopping,
+        sample_weight=sample_weight, clip_grad_norm=clip_grad_norm, device=device, seed=seed,
         epoch_by_epoch=on_epoch is not None,
-    ) as job:
+    ) as job:  # fmt: skip
         recorded = partial(record, progress=progress, on_epoch=on_epoch)
         if checkpoint is None:
             return recorded(job, choose_engine(job, engine))
@@ -150,12 +136,11 @@ def record(
     history = History(engine=engine.name, engine_reason=engine.reason)
     if engine.note and progress:
         say(engine.note)
-    chunks = each_alone(engine.run(job)) if engine.chunks is None else engine.chunks(job)
     # Closed at once, however the loop is left: closing restores the best weights.
-    with contextlib.closing(chunks), progress_bar(job.epochs, shown=progress) as show:  # type: ignore[type-var]
+    with contextlib.closing(engine.run(job)) as chunks, progress_bar(job.epochs, shown=progress) as show:  # type: ignore[type-var]
         try:
             for chunk in chunks:
-                history.epochs.join(chunk)
+                history.epochs.join(*chunk.columns)
                 show(chunk[-1])
                 if on_epoch is not None and on_epoch(chunk[-1]) is True:
                     history.stopped_by = "on_epoch"
@@ -170,10 +155,3 @@ def record(
         history.stopped_by = "patience"
     history.restored_best = job.stopping is not None and job.stopping.restore_best and bool(history.epochs)
     return history
-
-
-def each_alone(epochs: Iterator[Epoch]) -> Iterator[Epochs]:
-    """Yield each epoch as a list of one, closing the engine's own generator with this one."""
-    with contextlib.closing(epochs):  # type: ignore[type-var]
-        for epoch in epochs:
-            yield Epochs([epoch])

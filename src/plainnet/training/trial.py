@@ -50,7 +50,6 @@ def same_random_numbers(device: torch.device) -> Iterator[None]:
 
 def _predicted(model: nn.Module, x: Tensor, *, evaluating: bool) -> Any:
     weights, attributes = Weights(model), [_Attributes(module) for module in model.modules()]
-    modes = [(module, module.training) for module in model.modules()]
     try:
         with same_random_numbers(x.device), torch.set_grad_enabled(not evaluating):
             if evaluating:
@@ -60,12 +59,10 @@ def _predicted(model: nn.Module, x: Tensor, *, evaluating: bool) -> Any:
         for each in attributes:
             each.restore()
         weights.restore()
-        for module, was_training in modes:  # module by module: a frozen BatchNorm stays frozen
-            module.training = was_training
 
 
 class _Attributes:
-    """A copy of a module's attributes, and of what its lists, dicts and sets hold."""
+    """A copy of a module's attributes, its mode among them, and of what its lists, dicts and sets hold."""
 
     def __init__(self, module: nn.Module) -> None:
         self._live = vars(module)
@@ -104,7 +101,8 @@ def _refusal(model: nn.Module, x: Tensor, name: str, error: Exception, *, evalua
             f"the network's forward takes {len(inputs)} inputs ({', '.join(inputs)}), and train passes one, x: let forward "
             "take one tensor and split it, such as x[:, :3] and x[:, 3:]."
         )
-    own, weights = str(x.dtype).removeprefix("torch."), _weights_dtype(model)
+    own = str(x.dtype).removeprefix("torch.")
+    weights = next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), None)
     if weights is not None and weights != x.dtype and not x.is_complex() and works(x.to(weights)):
         short = str(weights).removeprefix("torch.")
         return (
@@ -130,7 +128,3 @@ def _inputs(model: nn.Module) -> list[str]:
         return []
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [each.name for each in parameters if each.kind in places and each.default is inspect.Parameter.empty]
-
-
-def _weights_dtype(model: nn.Module) -> torch.dtype | None:
-    return next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), None)
