@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,8 @@ def train(
 ) -> None:
     """Train networks on a table, and write a run folder: the model, its scores, its loss curve.
 
-    Ctrl-C and SIGTERM stop the training and keep the best networks so far. With --checkpoint-every a training that was stopped or
-    killed goes on with --resume, to the same model file.
+    Ctrl-C and SIGTERM stop the training and keep the best networks so far.
+    With --checkpoint-every a training that was stopped or killed goes on with --resume, to the same model file.
     """
     from plainnet.runs.resume import checkpoint_folder
     from plainnet.runs.track import check_tracker
@@ -208,4 +209,4 @@ def _widths(text: str) -> tuple[int, ...]:
         ) from error
 
 
-train.__doc__ = (train.__doc__ or "") + "\n\n" + EXAMPLES
+train.__doc__ = f"{inspect.getdoc(train)}\n\n{EXAMPLES}"  # dedented, as Python 3.13 does by itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,4 +109,4 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-tune.__doc__ = (tune.__doc__ or "") + "\n\n" + EXAMPLES
+tune.__doc__ = f"{inspect.getdoc(tune)}\n\n{EXAMPLES}"  # dedented, as Python 3.13 does by itself
