@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-cluster check fix bench bench-cluster bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
+.PHONY: demo test test-cluster test-oldest check fix bench bench-cluster bench-onnx bench-quality bench-speed bench-startup docs wheel release-check sbom audit size clean
 
 demo: .venv/.installed          ## the tutorial, then a real table
 	$(BIN)/plainnet tutorial
@@ -13,6 +13,13 @@ test: .venv/.installed          ## all tests, doctests and README examples
 
 test-cluster: .venv/.installed  ## trainings on a Ray cluster of several processes, begun on this machine's loopback interface
 	$(BIN)/python -m pytest -m cluster tests/cluster
+
+test-oldest: .venv/.installed   ## all tests with the lowest versions that pyproject.toml allows, in .venv-oldest (some gigabytes: that torch brings CUDA)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group oldest
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable ".[all]"
+	$(BIN)/uv pip install --quiet --python .venv-oldest --group dev
+	PATH=$(CURDIR)/.venv-oldest/bin:$$PATH .venv-oldest/bin/python -m pytest -W default
 
 check: .venv/.installed         ## format, lint, types, layout, doctests
 	$(BIN)/ruff format --check .
@@ -74,7 +81,7 @@ size: .venv/.installed          ## lines of code per stage
 	@printf '%6d total\n' "$$(cat src/plainnet/*.py src/plainnet/*/*.py | wc -l)"
 
 clean:                          ## everything that can be made again
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build site
+	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build site
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -58,6 +58,17 @@ def finished(folder) -> Path:
     return train_run(folder / "people.csv", "rich", folder / "run", settings=QUICK).path
 
 
+def test_cross_validation_comes_first(folder) -> None:
+    run = train_run(folder / "people.csv", "rich", folder / "crossed", settings=QUICK, folds=3)
+    text = " ".join("".join(Tags((run.path / "report.html").read_text(encoding="utf-8")).text).split())
+    crossed = run.facts["scores"]["cross-validation"]
+    assert "rows in cross-validation: each predicted by networks that were trained without its fold" in text
+    assert f"{crossed[0]['value']:.4g}" in text
+    assert all(
+        f"folds {each['mean']:.5g} ± {each['deviation']:.5g}" in text for each in crossed if each["mean"] is not None
+    )
+
+
 @pytest.fixture(scope="module")
 def hostile(folder) -> Path:
     table = people().with_columns(pl.col("town").replace(TOWNS), pl.col("rich").replace({"yes": EVIL, "no": "$x^{$"}))

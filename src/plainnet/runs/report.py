@@ -155,6 +155,7 @@ def _parts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parts of the rows with their scores, and what each says."""
     meanings = {
         "test": "rows that nothing was learnt or chosen on",
+        "cross-validation": "each predicted by networks that were trained without its fold, as others are by the model that is kept",
         "out of fold": "the training rows, each predicted by networks that did not see it",
         "validation": "rows that chose the best epoch: a little too good",
         "train": "rows the networks learnt from: too good to be true",
