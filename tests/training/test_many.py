@@ -104,6 +104,11 @@ def test_options_of_the_call_and_of_a_trial() -> None:
         ({"threads": 0}, "threads is a whole number from 1"),
         ({"trials": [1]}, "trials holds a int at 0"),
         ({"trials": [trial(0), trial(1, progress=True)]}, "trial 1 has its own progress"),
+        ({"epoch": 3}, r"train_many has no option 'epoch' \(did you mean 'epochs'\?\)"),
+        (
+            {"trials": [trial(0, batchsize=8)]},
+            r"trial 0 has an unknown option 'batchsize' \(did you mean 'batch_size'\?\)",
+        ),
         ({"trials": [Trial(t := trial(0).model, 1), Trial(t, 2)]}, "two trials share a model"),
     ],
 )

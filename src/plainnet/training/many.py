@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from math import inf
 from time import perf_counter
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from plainnet.engines.engines import Engine, choose_engine
 from plainnet.engines.job import Epochs, Job
 from plainnet.errors import LossDivergedError, PlainnetError, PlainnetWarning, SettingError, TrainingError
 from plainnet.settings import check_number
+from plainnet.tables.wording import did_you_mean
 from plainnet.training.checkpoints import Checkpoints
 from plainnet.training.ctrl_c import noted_ctrl_c
 from plainnet.training.elsewhere import NETWORKS
@@ -28,7 +30,7 @@ from plainnet.training.history import History
 from plainnet.training.keeping import Keeper
 from plainnet.training.prepare import prepared
 from plainnet.training.progress import count_bar, say
-from plainnet.training.training import record
+from plainnet.training.training import record, train
 
 __all__ = ["OnEpochs", "Trial", "train_many"]
 
@@ -37,6 +39,8 @@ OnEpochs = Callable[[int, nn.Module, Epochs], object]
 
 #: What ``train`` takes and a trial cannot have of its own: these belong to the whole call.
 SHARED = {"device", "engine", "progress", "on_epoch", "on_epochs"}
+#: What it can.
+OWN = {*signature(train).parameters, "dropout_seed"} - SHARED - {"model", "optimizer", "checkpoint", "checkpoint_every"}
 
 
 class Trial:
@@ -190,11 +194,15 @@ def train_many(
 def _check_trials(trials: list[Trial], options: dict[str, Any]) -> None:
     for name in options.keys() & SHARED:
         raise SettingError(f"train_many has no {name}: it trains on the CPU and reports once, at the end.")
+    for name in options.keys() - OWN:
+        raise SettingError(f"train_many has no option {name!r}{did_you_mean(name, OWN)}.")
     for number, trial in enumerate(trials):
         if not isinstance(trial, Trial):
             raise SettingError(f"trials holds a {type(trial).__name__} at {number}: make it a Trial(model, optimizer).")
         for name in trial.options.keys() & SHARED:
             raise SettingError(f"trial {number} has its own {name}, which is the same for all: pass it to train_many.")
+        for name in trial.options.keys() - OWN:
+            raise SettingError(f"trial {number} has an unknown option {name!r}{did_you_mean(name, OWN)}.")
     for kind in ("model", "optimizer"):
         if len({id(getattr(trial, kind)) for trial in trials}) < len(trials):
             raise SettingError(f"two trials share a {kind}: each needs its own, such as copy.deepcopy(model) gives.")
