@@ -4,6 +4,7 @@ What the lines promise, and what may change when: docs/reference/stability.md.
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cached_property
@@ -99,9 +100,8 @@ def verbs() -> Iterator[str]:
             flags = " ".join([*given, *(info.param_decls or ())] or ["--" + name.replace("_", "-")])
             shown = name.upper() if isinstance(info, ArgumentInfo) else flags
             default = "" if any(value is each for each in (parameter.empty, ..., None, False)) else f" = {value}"
-            yield f"  {shown}: {kind if get_args(kind) else kind.__name__}{default}".replace("typing.", "").replace(
-                "pathlib.", ""
-            )
+            said = f"  {shown}: {kind if get_args(kind) else kind.__name__}{default}"
+            yield re.sub(r"typing\.|pathlib\.(_local\.)?", "", said)
 
 
 def surface() -> str:

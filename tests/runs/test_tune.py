@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 import pytest
+from sqlalchemy import NullPool
 
 import plainnet
 from plainnet import MissingExtraError, RunError, SettingError, TableError
@@ -49,8 +50,8 @@ def tuned(source, tmp_path_factory):
 
 
 def trials_of(path):
-    (name,) = optuna.get_all_study_names(f"sqlite:///{path}")
-    study = optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
+    study = optuna.load_study(study_name=None, storage=storage)  # the only one
     return [(t.state.name, t.params, t.intermediate_values) for t in study.get_trials() if t.state.name != "FAIL"]
 
 

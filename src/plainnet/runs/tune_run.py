@@ -164,12 +164,12 @@ def _open(path: Path | None, about: Mapping[str, Any]) -> Study:
     name = f"{about['target']} {about['sha256'][:16]}"
     if path is None:
         return optuna.create_study(study_name=name)
-    from sqlalchemy import URL
+    from sqlalchemy import URL, NullPool
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         url = URL.create("sqlite", database=str(path)).render_as_string()
-        storage = optuna.storages.RDBStorage(url)
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})  # a pool is closed by nobody
         for other in optuna.get_all_study_names(storage):
             kept = optuna.load_study(study_name=other, storage=storage).user_attrs.get("plainnet", {})
             changed = (
