@@ -981,7 +981,7 @@ def test_polars_types_are_made_plain_and_nested_ones_kept():
         ([2**200, 1], ("String", [str(2**200), "1"])),
         ([{1}, None], ("String", ["{1}", None])),
         ([dt.date(2020, 1, 1), "x"], ("String", ["2020-01-01", "x"])),
-        ([np.datetime64("NaT"), np.datetime64("2020-01-01")], ("String", [None, "2020-01-01"])),
+        ([np.datetime64("NaT", "D"), np.datetime64("2020-01-01")], ("String", [None, "2020-01-01"])),
         (["x", float("nan")], ("String", ["x", None])),
         ([None, None], ("String", [None, None])),
         ([[1], [2, 3]], ("List(Int64)", [[1], [2, 3]])),
