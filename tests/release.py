@@ -20,7 +20,7 @@ DIST, BUILD = ROOT / "dist", ROOT / "build"
 MOST_BYTES = 2 * 2**20
 #: All that is in the wheel beside Python's source: nothing of anybody else's but the Adult table, which has its licence beside it.
 OTHER_FILES = (
-    r"py\.typed|runs/report\.html\.jinja|samples/(adult\.csv\.gz|LICENSE-adult\.txt)"
+    r"py\.typed|runs/report\.html\.jinja|studio/script\.py\.jinja|samples/(adult\.csv\.gz|LICENSE-adult\.txt)"
     r"|service/docs\.(css|html|js)|studio/page/\w+\.(css|html|js|svg)"
 )
 LICENCES = ("licenses/LICENSE", "licenses/src/plainnet/samples/LICENSE-adult.txt")
