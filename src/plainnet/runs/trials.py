@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil, inf, isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,13 @@ from torch import Tensor, nn
 from plainnet.engines.job import Loss
 from plainnet.errors import PlainnetWarning
 from plainnet.networks.shape import Shape
-from plainnet.packs.jobs import fold_of_rows
+from plainnet.packs.jobs import Tools, fold_of_rows, member_trial
 from plainnet.packs.members import Recipe, draw_recipes
 from plainnet.packs.packs import adamw
 from plainnet.settings import FitSettings
 from plainnet.tables.target import ClassTarget
 from plainnet.training.history import History
 from plainnet.training.many import Trial, train_many
-from plainnet.training.schedules import warmup_cosine
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -186,8 +184,7 @@ class Bench:
             # A rate at which the loss diverges is an answer, too.
             torch.manual_seed(self.seed + epochs)  # of the dropout
             limit = clock.left if isfinite(clock.left) else None
-            loss: Loss = nn.CrossEntropyLoss() if isinstance(self.target, ClassTarget) else nn.MSELoss()
-            histories = train_many(networks, loss=loss, engine="fused", time_limit=limit, progress=False)
+            histories = train_many(networks, engine="fused", time_limit=limit, progress=False)
         stops = {history.stopped_by for history in histories} & {"interrupt", "time"}
         if stops:
             clock.stopped_by = min(stops)
@@ -217,18 +214,15 @@ class Bench:
         # Group k holds out fold k; without folds, a member is a group.
         chosen = [recipes[k * NETWORKS + k] if dials.folds else recipes[k] for k in range(NETWORKS)]
         torch.manual_seed(self.seed)
-        return [_trial(recipe, dials, *part) for recipe, part in zip(chosen, parts, strict=True)]
-
-
-def _trial(recipe: Recipe, dials: FitSettings, x: Tensor, y: Tensor, validation: tuple[Tensor, Tensor]) -> Trial:
-    """Return a network as a pack would train it."""
-    network = recipe.shape.build()
-    optimizer = adamw(network, recipe)
-    n_steps = dials.epochs * -(-len(x) // min(dials.batch_size, len(x)))
-    return Trial(
-        network, optimizer, x=x, y=y, validation=validation, batch_size=dials.batch_size, clip_grad_norm=1.0, seed=recipe.seed,
-        scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warmup_cosine, n_steps=n_steps)), scheduler_every="step",
-    )  # fmt: skip
+        loss: Loss = nn.CrossEntropyLoss() if isinstance(self.target, ClassTarget) else nn.MSELoss()
+        tools = Tools(loss, Recipe.build, adamw, "cpu", "fused", None)
+        trials = []
+        for recipe, (x, y, validation) in zip(chosen, parts, strict=True):
+            n_steps = dials.epochs * -(-len(x) // min(dials.batch_size, len(x)))
+            trials.append(
+                member_trial(recipe, dials, tools, n_steps, x=x, y=y, validation=validation, seed=recipe.seed)
+            )
+        return trials
 
 
 def search(study: Study, bench: Bench, n_trials: int, clock: Clock, told: Callable[[], None]) -> None:
